@@ -34,7 +34,7 @@ HALT_SECONDS = 20
 CUSTOMISE = (
     "useradd --create-home --shell /bin/bash ops",
     "echo 'ops ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/ops",
-    "systemctl enable systemd-networkd ssh",
+    "systemctl enable systemd-networkd ssh.service",
     "systemctl mask systemd-networkd-wait-online.service systemd-resolved.service",
     "rm -f /etc/ssh/ssh_host_* /etc/machine-id /etc/resolv.conf",
 )
@@ -74,7 +74,7 @@ def start(site: Site, image: Path, public_key: str) -> None:
     known = []
     for host in site.hosts:
         _lay_root(site, host, image, public_key)
-        known.append(f"{host.ipv4} {(host.root / 'etc/ssh/ssh_host_ed25519_key.pub').read_text().strip()}")
+        known.append(f"{host.name} {(host.root / 'etc/ssh/ssh_host_ed25519_key.pub').read_text().strip()}")
         _boot(site, host)
     (STATE / "ssh/known_hosts").write_text("\n".join(known) + "\n")
     deadline = time.monotonic() + BOOT_SECONDS
@@ -89,6 +89,7 @@ def _lay_root(site: Site, host: Host, image: Path, public_key: str) -> None:
     options = f"lowerdir={image},upperdir={layers['upper']},workdir={layers['work']}"
     subprocess.run(["mount", "-t", "overlay", "stronghold-lab", "-o", options, str(host.root)], check=True)
     _write(host.root / "etc/hostname", host.name)
+    _write(host.root / "etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {host.name}")
     _write(host.root / "etc/systemd/network/10-zone.network", _network_unit(site, host))
     keys = host.root / "home/ops/.ssh/authorized_keys"
     _write(keys, public_key)
@@ -144,7 +145,7 @@ def _boot(site: Site, host: Host) -> None:
 
 def _wait_for_ssh(site: Site, host: Host, deadline: float) -> None:
     """Until the banner is read: a port alone may be open before the server behind it is."""
-    command = [str(STATE / "connect"), str(host.ipv4), "22"]
+    command = inside(site, ["nc", str(host.ipv4), "22"])
     while True:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as probe:
             assert probe.stdout

@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lab.processes import commands, send
-from lab.site import STATE, Site
+from lab.site import REPOSITORY, STATE, Site
 
+CONTROL_PATHS = REPOSITORY / "build/cp"  # as in ansible.cfg
 RESPONDER = Path(__file__).with_name("outside.py")
 OUTSIDE = ("198.51.100.53/32", "2001:db8:53::53/128")
 
@@ -57,5 +58,9 @@ def start_outside(site: Site) -> None:
 
 
 def down(site: Site) -> None:
-    send(signal.SIGTERM, *(process for process, command in commands() if str(RESPONDER) in command))
+    """Ends what answers as the outside, and ssh's kept connections: their hosts are gone without a word."""
+    kept = f"ssh: {CONTROL_PATHS}/"
+    for process, command in commands():
+        if str(RESPONDER) in command or command[0].startswith(kept):
+            send(signal.SIGTERM, process)
     subprocess.run(["ip", "netns", "delete", site.namespace], check=False, capture_output=True)

@@ -35,6 +35,7 @@ PACKAGES = {
     "systemd-container": "/usr/bin/systemd-nspawn",
 }
 MEMORY_GIB = 4  # six hosts of 60 MiB each, and the model's 1 GiB with its cache
+PATH_LENGTH = 70  # a Unix socket's path ends at 107 characters; ssh and gpg keep theirs below the clone
 DISK_GIB = 6  # virtual environment 1.2, base image 0.4, bundle 0.6, hosts' overlays 2
 
 
@@ -72,6 +73,8 @@ def problems(repository: Path = REPOSITORY) -> Iterator[str]:
     free = shutil.disk_usage(repository).free / 2**30
     if free < DISK_GIB:
         yield f"{free:.1f} GiB free below {repository}, the lab needs {DISK_GIB}: free some"
+    if len(str(repository)) > PATH_LENGTH:
+        yield f"{repository} is too long for sockets below it, {PATH_LENGTH} characters: clone elsewhere"
     if os.geteuid() != 0:
         yield f"user id {os.geteuid()} is not root, who alone may boot hosts: use sudo"
         return  # the checks below need root to tell the truth

@@ -56,6 +56,7 @@ class Host:
 class Site:
     zones: tuple[Zone, ...]
     hosts: tuple[Host, ...]
+    model: str
 
     @property
     def namespace(self) -> str:
@@ -101,4 +102,5 @@ def load(inventory: Path = INVENTORY) -> Site:
         for name, values in variables.items():
             addresses = IPv4Address(values["stronghold_ipv4"]), IPv6Address(values["stronghold_ipv6"])
             hosts.append(Host(name, zone, *addresses))
-    return Site(tuple(zones.values()), tuple(hosts))
+    model = yaml.safe_load((inventory / "group_vars/all/model.yml").read_text())["stronghold_model"]
+    return Site(tuple(zones.values()), tuple(hosts), model)
