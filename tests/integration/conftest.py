@@ -77,6 +77,11 @@ def secret(name: str) -> str:
     return (lab_site.STATE / "secrets" / name).read_text().strip()
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Ours without what molecule tells its Ansible, which is not what a user's Ansible is told."""
+    return {**{name: text for name, text in os.environ.items() if not name.startswith("ANSIBLE_")}, **more}
+
+
 def playbook(
     *arguments: str, book: str = "site.yml", within: lab_site.Site | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -85,7 +90,7 @@ def playbook(
     return subprocess.run(
         inside(within, command) if within else command,
         cwd=REPOSITORY,
-        env={**os.environ, "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default", "ANSIBLE_NOCOLOR": "1"},
+        env=environment(ANSIBLE_STDOUT_CALLBACK="ansible.builtin.default", ANSIBLE_NOCOLOR="1"),
         capture_output=True,
         text=True,
         check=False,

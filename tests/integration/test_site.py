@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import EVIDENCE, INVENTORY, REPOSITORY, playbook, recap
+from tests.integration.conftest import EVIDENCE, INVENTORY, REPOSITORY, environment, playbook, recap
 
 REQUIRED_CLAIMS = {
     "core.no_egress",
@@ -56,9 +56,7 @@ def test_ansible_runner_takes_the_clone_as_a_project(tmp_path: Path) -> None:
         "-p", "site.yml", "--cmdline", "--tags gateway",
     ]  # fmt: skip
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=environment(PATH=path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
     [stats] = [
         event["event_data"]
@@ -153,8 +151,10 @@ def assert_refused(done: subprocess.CompletedProcess[str], named: list[str]) -> 
 def test_the_collection_is_built_installed_and_run_from_an_empty_folder(tmp_path: Path) -> None:
     tools = Path(sys.executable).parent
 
-    def run(*command: str, **more) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, **more)
+    def run(*command: str, **own: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment(**own)
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
@@ -165,11 +165,11 @@ def test_the_collection_is_built_installed_and_run_from_an_empty_folder(tmp_path
         str(tarball),
     )  # fmt: skip
     installed = tmp_path / "installed/ansible_collections/stronghold/llm"
+    assert (installed / "playbooks/site.yml").is_file()
     assert not (installed / "collections").exists()
     assert not (installed / "inventories").exists()
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path / "installed")}
     done = run(
         f"{tools}/ansible-playbook", "-i", str(REPOSITORY / INVENTORY), "stronghold.llm.site",
-        "--tags", "preflight,gateway", env=environment,
+        "--tags", "preflight,gateway", ANSIBLE_COLLECTIONS_PATH=str(tmp_path / "installed"),
     )  # fmt: skip
     assert recap(done.stdout)["edge1"]["changed"] == 0
