@@ -108,7 +108,7 @@ def main() -> None:
     if not known and not module.check_mode:
         # A unit file written a moment ago, which systemd has not looked for yet.
         module.run_command(["systemctl", "daemon-reload"], check_rc=True)
-        unit, known = look(module, name)
+        unit, _ = look(module, name)
     needed = current.commands(name, unit, record, files, module.params["refresh"])
     if not module.check_mode:
         if needed:
