@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -49,6 +50,7 @@ class ActionModule(ActionBase):
             conditions=[*no_reason, *map(self._evaluated, that), *no_value],
             unless=reason,
             check_mode=self._task.check_mode,
+            figure=_drawing(args),
         )
         return result | {"changed": False, "claim": asdict(claim), "ansible_facts": _note(claim)}
 
@@ -60,6 +62,7 @@ class ActionModule(ActionBase):
                 "that": {"type": "raw", "default": []},
                 "value": {"type": "raw"},
                 "unless": {"type": "raw"},
+                "figure": {"type": "path", "default": ""},
             },
         )
         name: str = args["id"]
@@ -94,6 +97,15 @@ class ActionModule(ActionBase):
             return Condition(str(conditional), self._templar.evaluate_conditional(conditional))
         except AnsibleError as error:
             return Condition(str(conditional), False, str(error))
+
+
+def _drawing(args: dict[str, Any]) -> str:
+    if not args["figure"]:
+        return ""
+    try:
+        return Path(args["figure"]).read_text()
+    except OSError as error:
+        raise AnsibleActionFail(f"{args['id']}: figure {args['figure']}: {error.strerror}") from error
 
 
 def _note(claim: Claim) -> dict[str, Any]:

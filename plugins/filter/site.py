@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
 from hashlib import sha256
 from typing import Any
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.stronghold.llm.plugins.module_utils.models import weights
-from ansible_collections.stronghold.llm.plugins.module_utils.site import declaration
+from ansible_collections.stronghold.llm.plugins.module_utils.site import declaration, stack, table
 
 
 def site_hosts(
@@ -47,6 +49,29 @@ def model_servers(hosts: Sequence[Mapping[str, Any]], port: int = 8443) -> list[
     return [{"name": host["name"], "address": host["ipv4"] or host["ipv6"], "port": port} for host in hosts]
 
 
+def host_values(hosts: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Host -> its variable of this name, of those hosts that have it."""
+    return {host: hostvars[host][name] for host in hosts if name in hostvars[host]}
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows, the header first, as a table for people; texts to the left."""
+    return table.text_table(rows[0], rows[1:], left=len(rows[0]))
+
+
+def said(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, whose own errors reach the user as a sentence."""
+
+    @wraps(function)
+    def filter(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except stack.StackError as error:
+            raise AnsibleFilterError(str(error)) from error
+
+    return filter
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
@@ -54,6 +79,10 @@ class FilterModule:
             "model_digest": model_digest,
             "hashed_keys": hashed_keys,
             "model_servers": model_servers,
+            "host_values": host_values,
+            "text_table": text_table,
+            "engine_version": said(stack.engine_version),
+            "accelerator_locks": said(stack.accelerator_locks),
             "key_problems": declaration.key_problems,
             "model_problems": declaration.model_problems,
             "bundle_problems": declaration.bundle_problems,

@@ -37,6 +37,10 @@ options:
   unless:
     description: Why the claim cannot be proven here. Not empty, it makes the claim C(not_proven).
     type: str
+  figure:
+    description: An SVG file on the controller that shows what was seen; it becomes a part of the report.
+    type: path
+    default: ""
 attributes:
   check_mode:
     description: Evaluates its conditions in check mode too.

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from ansible_collections.stronghold.llm.plugins.module_utils.site.table import text_table
 
 from tests.bench import labs, report
 from tests.bench.runs import Run, merged, pings, play
@@ -89,7 +90,7 @@ def show(measured: dict[str, Any]) -> None:
         [text, f"{seconds[name]:.1f}", ratio(seconds["second"], seconds[name]) if "ping" in name else ""]
         for name, text in names.items()
     ]
-    print(report.table(["", "seconds", "second / this"], rows))
+    print(text_table(["", "seconds", "second / this"], rows))
 
     labs.step("Tasks of a host")
     runs = measured["hosts"]
@@ -97,7 +98,7 @@ def show(measured: dict[str, Any]) -> None:
         [host, *(str(run[host][what]) if host in run else "0" for run in runs.values() for what in COUNTS)]
         for host in runs["second"]
     ]
-    print(report.table(["host", *(f"{run}: {what}" for run in runs for what in COUNTS)], rows))
+    print(text_table(["host", *(f"{run}: {what}" for run in runs for what in COUNTS)], rows))
 
     labs.step("Phases: tasks times hosts of the second converge, and seconds")
     rows = [
@@ -111,14 +112,14 @@ def show(measured: dict[str, Any]) -> None:
         for phase in measured["phases"]
     ]
     header = ["phase", *COUNTS, "first", "second", "ping", "ping heard", "ratio", "ratio heard"]
-    print(report.table(header, rows))
+    print(text_table(header, rows))
 
     labs.step("The slowest tasks of the second converge")
     rows = [
         [f"{slow['phase'].partition(':')[0]}: {slow['task']}", str(slow["hosts"]), f"{slow['seconds']:.2f}"]
         for slow in measured["slowest"]
     ]
-    print(report.table(["task", "hosts", "seconds"], rows))
+    print(text_table(["task", "hosts", "seconds"], rows))
 
 
 def main() -> None:

@@ -25,6 +25,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.stronghold.llm.plugins.module_utils.site.table import text_table
+
 from lab import site
 from lab.__main__ import SSH_CONFIG
 from tests.bench import labs, report
@@ -175,7 +177,7 @@ def show(measured: list[dict[str, Any]]) -> None:
         for case in measured
     ]
     header = ["prompt", *WAYS, *(f"{far} - {near}" for far, near in ADDED.values())]
-    print(report.table(header, rows))
+    print(text_table(header, rows))
     print(
         f"\n{ROUNDS} requests a cell, one at a time, on connections that stand. A byte of prompt is a token."
         "\nsocket: HTTP on the core host. endpoint: mutual TLS from the edge host, without WAF."

@@ -26,21 +26,6 @@ def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[max(rank, 1) - 1]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as what stands in them: the first one to the left, numbers to the right."""
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    texts = [
-        "  ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    texts.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(texts)
-
-
 def cpu_model(cpuinfo: str) -> str:
     for line in cpuinfo.splitlines():
         name, _, value = line.partition(":")

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from ansible_collections.stronghold.llm.plugins.module_utils.site.table import text_table
 
 from tests.bench import gateway, report
 from tests.bench.runs import Phase, Run, Task, merged, phases, pings
@@ -141,7 +142,7 @@ def test_no_measurement_has_no_percentile() -> None:
 
 
 def test_a_table_keeps_numbers_under_each_other() -> None:
-    assert report.table(["host", "tasks"], [["edge1", "7"], ["a", "120"]]).splitlines() == [
+    assert text_table(["host", "tasks"], [["edge1", "7"], ["a", "120"]]).splitlines() == [
         "host   tasks",
         "-----  -----",
         "edge1      7",

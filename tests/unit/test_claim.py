@@ -232,3 +232,14 @@ def test_a_claim_that_is_badly_written_fails_its_task(
     assert message in result.stdout
     assert result.stdout.count("[ERROR]") == 1, result.stdout
     assert not (tmp_path / "build").exists()
+
+
+def test_a_drawing_is_in_the_report_and_one_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "edge1.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    drawn = claim("a.drawn", True, figure=str(tmp_path / "edge1.svg"))
+    lost = claim("a.lost", True, figure=str(tmp_path / "none.svg"))
+    result = run(tmp_path, drawn, lost)
+    assert "a.lost: figure" in result.stdout
+    assert "none.svg: No such file or directory" in result.stdout
+    records = json.loads((tmp_path / "build/evidence/evidence.json").read_text())
+    assert {record["figure"] for record in records} == {"<svg xmlns='http://www.w3.org/2000/svg'/>"}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,15 @@ def test_nothing_that_a_host_or_a_playbook_says_becomes_markup() -> None:
     page = Page(render([hostile, long, unproven], Run(ATTACK, ATTACK, ATTACK, ATTACK)))
     assert "script" not in page.tags
     assert page.text.count(ATTACK) == 9  # each as text, entire
+
+
+def test_a_drawing_is_shown_where_no_script_in_it_could_run() -> None:
+    figure = "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+    page = Page(render([stated(figure=figure)], RUN))
+    assert "script" not in page.tags
+    source = dict(page.attributes)["src"]
+    assert source is not None
+    assert b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode() == figure
 
 
 def test_the_page_loads_nothing() -> None:

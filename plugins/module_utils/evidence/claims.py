@@ -41,6 +41,8 @@ class Claim:
     when: str
     reason: str = ""
     failed_conditions: tuple[str, ...] = ()
+    figure: str = ""
+    """A drawing of what was seen, the text of an SVG."""
 
     @classmethod
     def judged(
@@ -54,6 +56,7 @@ class Claim:
         conditions: Sequence[Condition],
         unless: str = "",
         check_mode: bool = False,
+        figure: str = "",
     ) -> Claim:
         """The claim that follows from these conditions.
 
@@ -63,13 +66,14 @@ class Claim:
         broken = [condition for condition in conditions if not condition.holds]
         errors = [condition.error for condition in broken if condition.error]
         if unless:
-            return cls(id, "not_proven", host, how, plain(value), when, reason=unless)
+            return cls(id, "not_proven", host, how, plain(value), when, reason=unless, figure=figure)
         seen = plain(value) if value is not None else "; ".join(errors) or None
         if broken and check_mode:
-            return cls(id, "not_proven", host, how, seen, when, reason="check mode")
+            return cls(id, "not_proven", host, how, seen, when, reason="check mode", figure=figure)
         if broken:
-            return cls(id, "failed", host, how, seen, when, failed_conditions=tuple(map(str, broken)))
-        return cls(id, "proven", host, how, seen, when)
+            failed = tuple(map(str, broken))
+            return cls(id, "failed", host, how, seen, when, failed_conditions=failed, figure=figure)
+        return cls(id, "proven", host, how, seen, when, figure=figure)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Claim:
@@ -86,7 +90,7 @@ class Claim:
         return json.dumps(seen, ensure_ascii=False) if self.status == "failed" else ""
 
     def record(self) -> dict[str, Any]:
-        """The claim as evidence.json holds it: `reason` and `failed_conditions` where they say something."""
+        """The claim as evidence.json holds it: with `reason`, `failed_conditions` and `figure` if any."""
         record = {
             "id": self.id,
             "status": self.status,
@@ -99,6 +103,8 @@ class Claim:
             record["reason"] = self.reason
         if self.status == "failed":
             record["failed_conditions"] = list(self.failed_conditions)
+        if self.figure:
+            record["figure"] = self.figure
         return record
 
 

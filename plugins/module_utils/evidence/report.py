@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -75,10 +76,18 @@ def _row(claim: Claim) -> str:
         id=escape(claim.id),
         host=escape(claim.host),
         notes="".join(f'<p class="note">{escape(note)}</p>' for note in notes),
-        value=_value(claim.value),
+        value=_value(claim.value) + _figure(claim),
         how=escape(claim.how),
         when=escape(claim.when),
     )
+
+
+def _figure(claim: Claim) -> str:
+    """As an image, in which a script that has crept into the SVG would not run."""
+    if not claim.figure:
+        return ""
+    data = b64encode(claim.figure.encode()).decode()
+    return f'<img alt="{escape(claim.id)} on {escape(claim.host)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _value(value: Any) -> str:
@@ -120,6 +129,7 @@ td.when { white-space: nowrap; }
 .note { margin: 0 0 .25rem; }
 code, pre { font: .875rem/1.5 ui-monospace, monospace; overflow-wrap: anywhere; white-space: pre-wrap; }
 pre { margin: .5rem 0 0; }
+img { display: block; max-width: 100%; margin: .5rem 0 0; }
 """
 
 PAGE = """<!DOCTYPE html>
@@ -127,7 +137,8 @@ PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy"
+      content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <title>Evidence</title>
 <style>{style}</style>
 </head>

@@ -30,8 +30,11 @@ def key_problems(keys: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def model_problems(models: Sequence[Mapping[str, Any]], served: str) -> list[str]:
-    """A model to be served that is not declared, or a declared one that must not be loaded."""
+def model_problems(models: Sequence[Mapping[str, Any]], served: str, on_paper: bool = False) -> list[str]:
+    """A model to be served that is not declared, or a declared one that must not be loaded.
+
+    `on_paper`: what is only planned needs no files yet.
+    """
     found = []
     names = [str(model.get("name", "")) for model in models]
     if served not in names:
@@ -40,7 +43,7 @@ def model_problems(models: Sequence[Mapping[str, Any]], served: str) -> list[str
         )
     for model in models:
         files = [str(file.get("name", "")) for file in model.get("files", ())]
-        if not files:
+        if not files and not on_paper:
             found.append(f"stronghold_models: {model.get('name')} has no files: list each with its sha256")
         found += [f"stronghold_models: {model.get('name')}: {text}" for text in weights.name_problems(files)]
     return found

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The version lock of a site, as the parts of the collection ask for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PACKAGES = {"llama_cpp": "xllamacpp"}
+"""Backend -> the wheel that is the engine, where that has another name."""
+
+
+class StackError(ValueError):
+    """A lock that names no version, or several; says where."""
+
+
+def engine_version(stack: Mapping[str, Any], backend: str) -> str:
+    """The one version of this engine in the lock: of its wheel, or of the accelerators' own locks.
+
+    Raises:
+        StackError: it stands nowhere, or two groups of hosts would run two versions.
+    """
+    package = PACKAGES.get(backend, backend)
+    for line in stack.get("python", {}).get("requirements", {}).get(backend, ()):
+        name, _, rest = str(line).partition("==")
+        if name.strip() == package and rest:
+            return rest.split()[0]
+    locks = stack.get("accelerators", {})
+    versions = {group: str(lock[backend]) for group, lock in locks.items() if backend in lock}
+    if not versions:
+        raise StackError(
+            f"stronghold_stack: no version of {backend} is locked: name it in python.requirements.{backend} "
+            f"or in accelerators.<group>.{backend}"
+        )
+    if len(set(versions.values())) > 1:
+        named = ", ".join(f"{version} in {group}" for group, version in sorted(versions.items()))
+        raise StackError(f"stronghold_stack.accelerators: {backend} is {named}: lock one for all")
+    return next(iter(versions.values()))
+
+
+def accelerator_locks(stack: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """Each lock of accelerators with its hosts: {group, hosts, stack}. The lock's name is an inventory group.
+
+    Raises:
+        StackError: no such group.
+    """
+    locks = stack.get("accelerators", {})
+    if unknown := sorted(set(locks) - set(groups)):
+        raise StackError(
+            f"stronghold_stack.accelerators: {', '.join(unknown)}: no group of the inventory has this name"
+        )
+    return [
+        {"group": name, "hosts": sorted(groups[name]), "stack": dict(lock)} for name, lock in locks.items()
+    ]
