@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .amd_links import Pair
-from .amd_smi import NO_NAME
-from .model import Gpu, Link, LinkClass
-from .pci import Device, way
-from .rocm_smi import Cards, Tables
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.amd_links import Pair
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.amd_smi import NO_NAME
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Gpu, Link, LinkClass
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.pci import Device, way
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.rocm_smi import Cards, Tables
 
 
 @dataclass(frozen=True)

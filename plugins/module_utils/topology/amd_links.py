@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from .amd_smi import rows, whole
-from .model import TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.amd_smi import rows, whole
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import TopologyError
 
 TOPOLOGY = ("amd-smi", "topology", "--json")
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .model import Gpu, Pcie, TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Gpu, Pcie, TopologyError
 
 STATIC = ("amd-smi", "static", "--json")
 LIST = ("amd-smi", "list", "--json")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from . import (
+from ansible_collections.stronghold.llm.plugins.module_utils.topology import (
     amd,
     amd_links,
     amd_smi,
@@ -21,10 +21,21 @@ from . import (
     pci,
     rocm_smi,
 )
-from .model import Gpu, NumaNode, Pcie, Topology, TopologyError
-from .nvidia_common import DriverFailure
-from .pci import Device, least
-from .recording import Command, Recorded, Source, failed
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import (
+    Gpu,
+    NumaNode,
+    Pcie,
+    Topology,
+    TopologyError,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_common import DriverFailure
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.pci import Device, least
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.recording import (
+    Command,
+    Recorded,
+    Source,
+    failed,
+)
 
 LOG: Command = tuple(nvidia.XML.split())
 MATRIX: Command = tuple(nvidia.MATRIX.split())

@@ -6,8 +6,12 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from .model import Cpu, NumaNode, TopologyError
-from .recording import Source
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import (
+    Cpu,
+    NumaNode,
+    TopologyError,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.recording import Source
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8")
 MODULE = "/proc/driver/nvidia/version"

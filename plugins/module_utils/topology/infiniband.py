@@ -9,9 +9,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from .model import Gpu, Nic, TopologyError, Way
-from .pci import ADDRESS, NVIDIA, Device, way
-from .recording import Source
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import (
+    Gpu,
+    Nic,
+    TopologyError,
+    Way,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.pci import ADDRESS, NVIDIA, Device, way
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.recording import Source
 
 IBSTAT, IBSTATUS = ("ibstat",), ("ibstatus",)
 PORT = re.compile(r"(.*)/infiniband/([^/]+)/ports/\d+/(rate|state|link_layer)")

@@ -10,11 +10,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from .model import Gpu, Link, Nic
-from .nvidia_common import NO_NAME, at, failure, pci_address
-from .nvidia_list import Listed
-from .nvidia_topo import Matrix, Near
-from .nvidia_xml import Log
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Gpu, Link, Nic
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_common import (
+    NO_NAME,
+    at,
+    failure,
+    pci_address,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_list import Listed
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_topo import Matrix, Near
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_xml import Log
 
 XML, MATRIX, NVLINK, LIST = "nvidia-smi -q -x", "nvidia-smi topo -m", "nvidia-smi nvlink -s", "nvidia-smi -L"
 COMPUTE_CAP = "nvidia-smi --query-gpu=index,pci.bus_id,compute_cap --format=csv,noheader"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-from .model import TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import TopologyError
 
 NO_NAME = "NVIDIA GPU (name not recorded)"
 

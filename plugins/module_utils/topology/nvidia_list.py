@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .nvidia_common import at, failure, refuse
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_common import at, failure, refuse
 
 GPU = re.compile(r"GPU (\d+): (.+?) \(UUID: ([^)]+)\)")
 # A compute instance that is smaller than its GPU instance is written 1c.3g.40gb.

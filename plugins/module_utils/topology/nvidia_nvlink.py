@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 
-from .nvidia_common import at, failure
-from .nvidia_list import GPU
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_common import at, failure
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_list import GPU
 
 LINK = re.compile(r"Link (\d+): (<inactive>|\d+(?:\.\d+)? GB/s)")
 # In place of the links of a GPU whose links are all down (github.com/leptonai/gpud issue 1085, 2025-09).

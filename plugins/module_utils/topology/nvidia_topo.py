@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from .model import Link, LinkClass, Nic, Way
-from .nvidia_common import at, plain, refuse
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Link, LinkClass, Nic, Way
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_common import at, plain, refuse
 
 # SOC is what old drivers called SYS; its legend is "the SMP link between CPU sockets(e.g. QPI)" in
 # TensorFlow's contrib/gdr/README.md and github.com/intel/caffe, docs/multigpu.md, both of 2017.

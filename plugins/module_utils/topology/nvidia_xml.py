@@ -12,8 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
-from .model import Gpu, Pcie, TopologyError
-from .nvidia_common import NO_NAME, at, pci_address, refuse
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Gpu, Pcie, TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.nvidia_common import (
+    NO_NAME,
+    at,
+    pci_address,
+    refuse,
+)
 
 LIMIT = 16 * 2**20
 """Characters. Eight GPUs take half a million, and each process on them 300 more."""

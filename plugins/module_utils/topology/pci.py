@@ -10,8 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
-from .model import LinkClass, Pcie, TopologyError
-from .recording import Source
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import (
+    LinkClass,
+    Pcie,
+    TopologyError,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.recording import Source
 
 NVIDIA, AMD = 0x10DE, 0x1002
 # VGA, 3D; AMD's accelerators also as "display" and "processing accelerator".

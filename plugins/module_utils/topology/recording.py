@@ -20,8 +20,8 @@ from subprocess import DEVNULL, Popen, TimeoutExpired
 from tempfile import TemporaryFile
 from typing import IO, Protocol
 
-from . import sysfs
-from .model import TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology import sysfs
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import TopologyError
 
 Command = tuple[str, ...]
 

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from .amd_links import Pair, hops_of
-from .amd_smi import NO_NAME, address, document, numa, number, value
-from .model import Gpu, TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.amd_links import Pair, hops_of
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.amd_smi import (
+    NO_NAME,
+    address,
+    document,
+    numa,
+    number,
+    value,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Gpu, TopologyError
 
 CARDS = (
     "rocm-smi", "--showproductname", "--showbus", "--showuniqueid", "--showmaxpower", "--showmeminfo", "vram",

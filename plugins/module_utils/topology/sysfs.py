@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
-from .model import TopologyError
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import TopologyError
 
 FILES = (
     "/opt/rocm/.info/version",

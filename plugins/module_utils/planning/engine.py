@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What becomes of a start: whether the engine serves, and where a rank's memory goes.
+
+vLLM takes a share of the card, runs the model once as wide as it may get, and gives the cache what is left:
+
+    cache = total x utilisation - weights - peak of activations - memory outside the framework - graphs
+
+llama.cpp maps the file, allocates the cache for all slots at full context at once, and a buffer for
+computing.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from ansible_collections.stronghold.llm.plugins.module_utils.planning import (
+    cache,
+    divisors,
+    parameters,
+    terms,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.planning.architecture import Architecture
+from ansible_collections.stronghold.llm.plugins.module_utils.planning.model import (
+    GIB,
+    Constraint,
+    Device,
+    Memory,
+    Outcome,
+    Serving,
+    Weights,
+)
+
+SYSTEM_GIB = 1.0
+"""Of a host's memory, for everything that is not the engine; a tenth on large ones."""
+
+UBATCH = 512
+"""Tokens that llama.cpp computes at once (`n_ubatch`, its default)."""
+
+
+def tensor_parallel_sizes(architecture: Architecture, weights: Weights, limit: int) -> tuple[int, ...]:
+    """All sizes up to `limit` that the model can be cut into."""
+    return divisors.tensor_parallel_sizes(architecture, weights, limit)
+
+
+def weight_bytes(architecture: Architecture, weights: Weights) -> float:
+    """Of the whole model, once."""
+    return parameters.weight_bytes(architecture, weights)
+
+
+def sequence_kv_bytes(architecture: Architecture, serving: Serving, tokens: int) -> float:
+    """That a rank holds for one sequence of this many tokens."""
+    return cache.sequence_bytes(architecture, serving, tokens)
+
+
+def read_bytes(architecture: Architecture, weights: Weights, serving: Serving, batch: float) -> float:
+    """Weights that a rank reads for a step of `batch` tokens: of a mixture, not all experts."""
+    return parameters.read_bytes(
+        architecture, weights, serving.tensor_parallel, serving.pipeline_parallel, batch
+    )
+
+
+def start_problem(
+    architecture: Architecture, weights: Weights, device: Device, serving: Serving
+) -> tuple[Constraint, str] | None:
+    """Why the engine refuses before it loads anything: what binds, and a sentence."""
+    if serving.engine == "llama_cpp":
+        if weights.precision == "gguf":
+            return None
+        return "engine", f"llama.cpp reads GGUF, and the weights are {weights.precision}"
+    if architecture.context and serving.max_model_len and serving.max_model_len > architecture.context:
+        return "context", (
+            f"the model was made for {architecture.context} tokens, and {serving.max_model_len} are wished"
+        )
+    if cannot := divisors.capability_problem(weights, device):
+        return "capability", cannot
+    found = next(divisors.problems(architecture, weights, serving.tensor_parallel), None)
+    return ("divisibility", found) if found else None
+
+
+def memory(architecture: Architecture, weights: Weights, device: Device, serving: Serving) -> Memory:
+    """Where the fullest rank's memory goes, whether or not the engine would start."""
+    if serving.engine == "llama_cpp":
+        return _llama_cpp(architecture, weights, device, serving)
+    return _vllm(architecture, weights, device, serving)
+
+
+@lru_cache(maxsize=65536)
+def predict(architecture: Architecture, weights: Weights, device: Device, serving: Serving) -> Outcome:
+    """What becomes of this start."""
+    if found := start_problem(architecture, weights, device, serving):
+        return Outcome(False, None, *found)
+    there = memory(architecture, weights, device, serving)
+    if there.weights + there.non_torch > there.total:
+        return Outcome(
+            False,
+            there,
+            "weights",
+            f"{there.weights:.1f} GiB of weights on each, and {there.total:.1f} GiB is all it has",
+        )
+    if there.kv_cache <= 0:
+        rest = there.activations + there.non_torch + there.graphs
+        return Outcome(
+            False,
+            there,
+            "kv_cache",
+            f"of {there.budget:.1f} GiB that the engine may take, {there.weights:.1f} are weights and "
+            f"{rest:.1f} the engine's own: nothing is left for a cache",
+        )
+    if length := serving.max_model_len or architecture.context:
+        longest = sequence_kv_bytes(architecture, serving, length) / GIB
+        if longest > there.kv_cache:
+            return Outcome(
+                False,
+                there,
+                "context",
+                f"one sequence of {length} tokens fills {longest:.1f} GiB of KV cache, and "
+                f"{there.kv_cache:.1f} GiB are left for it on each",
+            )
+    return Outcome(True, there)
+
+
+def _vllm(architecture: Architecture, weights: Weights, device: Device, serving: Serving) -> Memory:
+    version, tp, pp = serving.version, serving.tensor_parallel, serving.pipeline_parallel
+    length = serving.max_model_len or architecture.context or 4096
+    batch = serving.max_num_batched_tokens or terms.batched_tokens(version, device, length)
+    running = serving.max_num_seqs or terms.sequences(version, device)
+    activations = max(
+        terms.forward_peak(architecture, batch, tp),
+        terms.sampler_peak(architecture, running, version),
+        terms.vision_peak(architecture, tp),
+    )
+    return _memory(
+        architecture,
+        serving,
+        total=device.usable_gib,
+        budget=device.usable_gib * (serving.gpu_memory_utilization or terms.utilisation(version)),
+        weights=parameters.rank_bytes(architecture, weights, tp, pp) / GIB
+        + terms.absorbed(architecture, version, tp, parameters.bytes_per_weight(weights)) / pp,
+        activations=activations,
+        non_torch=terms.non_torch(device, tp, version),
+        graphs=terms.graphs(architecture, version, serving.enforce_eager) if device.vendor != "cpu" else 0.0,
+    )
+
+
+def _llama_cpp(architecture: Architecture, weights: Weights, device: Device, serving: Serving) -> Memory:
+    """The compute buffer holds the logits of a batch in 32 bits and a few states of it; as measured with
+    SmolLM2-135M, 0.1 GiB, within a tenth.
+    """
+    total = device.usable_gib
+    reserve = max(SYSTEM_GIB, total / 10) if device.vendor == "cpu" else total / 10
+    values = architecture.vocabulary + 8 * architecture.hidden + 3 * architecture.intermediate
+    return _memory(
+        architecture,
+        serving,
+        total=total,
+        budget=total - reserve,
+        weights=parameters.weight_bytes(architecture, weights) / GIB,
+        activations=UBATCH * 4 * values / GIB,
+        non_torch=0.1,
+        graphs=0.0,
+    )
+
+
+def _memory(
+    architecture: Architecture,
+    serving: Serving,
+    *,
+    total: float,
+    budget: float,
+    weights: float,
+    activations: float,
+    non_torch: float,
+    graphs: float,
+) -> Memory:
+    left = budget - weights - activations - non_torch - graphs
+    laid_out = cache.layout(architecture, serving)
+    held = serving.max_model_len or architecture.context or 4096
+    return Memory(
+        total=total,
+        budget=budget,
+        weights=weights,
+        activations=activations,
+        non_torch=non_torch,
+        graphs=graphs,
+        kv_cache=left,
+        kv_bytes_per_token=laid_out.blocks(held) * laid_out.block_bytes / held,
+        kv_tokens=laid_out.tokens(left * GIB),
+    )
