@@ -66,11 +66,11 @@ def test_the_decoder_of_a_model_that_sees_stands_apart() -> None:
     ("changes", "weights", "sizes"),
     [
         ({}, Weights("bf16"), (1, 2, 4)),  # 7, 14 and 28 divide the heads, and not 18,944
-        ({"num_attention_heads": 40, "hidden_size": 5120, "num_key_value_heads": 8, "intermediate_size": 27648},
-         Weights("bf16"), (1, 2, 4, 8)),
+        ({"num_attention_heads": 40, "hidden_size": 5120, "num_key_value_heads": 8,
+          "intermediate_size": 27648}, Weights("bf16"), (1, 2, 4, 8)),
         # 13,696 / 2 = 6,848 is 53.5 groups of 128 (Qwen1.5-14B).
-        ({"intermediate_size": 13696, "num_attention_heads": 32, "hidden_size": 4096, "num_key_value_heads": 32},
-         Weights("int4", group_size=128), (1,)),
+        ({"num_attention_heads": 32, "hidden_size": 4096, "num_key_value_heads": 32,
+          "intermediate_size": 13696}, Weights("int4", group_size=128), (1,)),
         ({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}, Weights("fp8"),
          (1, 2, 4)),
     ],
@@ -84,13 +84,13 @@ def test_only_sizes_that_divide_heads_and_groups_are_allowed(
 def test_a_gguf_header_says_the_same_as_the_config() -> None:
     metadata = {
         "general.architecture": "llama", "llama.block_count": 30, "llama.embedding_length": 576,
-        "llama.attention.head_count": 9, "llama.attention.head_count_kv": 3, "llama.feed_forward_length": 1536,
-        "llama.context_length": 8192, "tokenizer.ggml.tokens": 49152,
+        "llama.attention.head_count": 9, "llama.attention.head_count_kv": 3,
+        "llama.feed_forward_length": 1536, "llama.context_length": 8192, "tokenizer.ggml.tokens": 49152,
     }  # fmt: skip
     found = from_gguf(metadata, {"token_embd.weight": 1}, "m.gguf")
     assert (found.heads, found.kv_heads, found.head_dim, found.vocabulary) == (9, 3, 64, 49152)
     assert found.tied
     with pytest.raises(PlanError, match=r"m\.gguf: attention\.head_count is missing"):
         from_gguf({**metadata, "llama.attention.head_count": None}, {}, "m.gguf")
-    with pytest.raises(PlanError, match="general.architecture is missing"):
+    with pytest.raises(PlanError, match=r"general\.architecture is missing"):
         from_gguf({}, {}, "m.gguf")
