@@ -39,16 +39,20 @@ def engine_version(stack: Mapping[str, Any], backend: str) -> str:
 
 
 def accelerator_locks(stack: Mapping[str, Any], groups: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
-    """Each lock of accelerators with its hosts: {group, hosts, stack}. The lock's name is an inventory group.
+    """Each lock of accelerators with its hosts: {group, hosts, stack}. The lock's name is an inventory
+    group, and Python is the one that wheels are collected for.
 
     Raises:
         StackError: no such group.
     """
     locks = stack.get("accelerators", {})
+    python = stack.get("python", {}).get("version")
+    common = {"python": str(python)} if python else {}
     if unknown := sorted(set(locks) - set(groups)):
         raise StackError(
             f"stronghold_stack.accelerators: {', '.join(unknown)}: no group of the inventory has this name"
         )
     return [
-        {"group": name, "hosts": sorted(groups[name]), "stack": dict(lock)} for name, lock in locks.items()
+        {"group": name, "hosts": sorted(groups[name]), "stack": {**common, **lock}}
+        for name, lock in locks.items()
     ]
