@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from . import data_amd, data_engines, data_nvidia
-from .versions import Version, parse
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import data_amd, data_engines, data_nvidia
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import Version, parse
 
 Capability = tuple[int, int]
 

@@ -8,7 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Set
 
-from .versions import Version, VersionError, parse
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import (
+    Version,
+    VersionError,
+    parse,
+)
 
 CONDITION = re.compile(r"(?P<name>[a-z]+)(?P<operator>>=|<=|!=|=|<|>)(?P<value>[^<>=!]+)", re.IGNORECASE)
 VERSIONS = ("cuda", "driver", "arch")

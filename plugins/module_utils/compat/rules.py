@@ -7,11 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ..site.findings import Finding, in_order
-from ..topology.model import Topology
-from . import rules_amd, rules_driver, rules_fabric, rules_wheels
-from .stack import Hardware, Stack, StackError, cards, read
-from .versions import Version
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import (
+    rules_amd,
+    rules_driver,
+    rules_fabric,
+    rules_wheels,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.stack import (
+    Hardware,
+    Stack,
+    StackError,
+    cards,
+    read,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import Version
+from ansible_collections.stronghold.llm.plugins.module_utils.site.findings import Finding, in_order
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Topology
 
 LOCK_RULES = (
     rules_driver.cuda_needs_a_driver,

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..site.findings import Finding
-from . import data_amd, matrix
-from .rules_driver import unknown
-from .stack import Stack
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import data_amd, matrix
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.rules_driver import unknown
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.stack import Stack
+from ansible_collections.stronghold.llm.plugins.module_utils.site.findings import Finding
 
 USER_SPACES: Any = data_amd.USER_SPACES
 

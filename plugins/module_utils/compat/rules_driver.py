@@ -6,11 +6,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..site.findings import Finding
-from . import data_nvidia, matrix, requirement
-from .data_nvidia import FORWARD_ERRORS, FORWARD_SOURCE, REQUIRE_SOURCE
-from .stack import Hardware, Stack, is_gaming
-from .versions import parse
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import data_nvidia, matrix, requirement
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.data_nvidia import (
+    FORWARD_ERRORS,
+    FORWARD_SOURCE,
+    REQUIRE_SOURCE,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.stack import Hardware, Stack, is_gaming
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import parse
+from ansible_collections.stronghold.llm.plugins.module_utils.site.findings import Finding
 
 FLAVOURS: Any = data_nvidia.FLAVOURS
 MAJORS: Any = data_nvidia.CUDA_MAJORS

@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..site.findings import Finding, Severity
-from . import data_nvidia
-from .stack import Hardware, Stack
-from .versions import parse
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import data_nvidia
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.stack import Hardware, Stack
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import parse
+from ansible_collections.stronghold.llm.plugins.module_utils.site.findings import Finding, Severity
 
 PLATFORMS: Any = data_nvidia.PLATFORMS
 SOURCES: Any = data_nvidia.PLATFORM_SOURCES

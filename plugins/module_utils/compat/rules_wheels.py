@@ -6,12 +6,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ..site.findings import Finding
-from . import data_engines, data_nvidia, matrix
-from .matrix import Capability, TorchWheel, VllmWheel
-from .rules_driver import unknown
-from .stack import Hardware, Stack
-from .versions import Version
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import data_engines, data_nvidia, matrix
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.matrix import (
+    Capability,
+    TorchWheel,
+    VllmWheel,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.rules_driver import unknown
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.stack import Hardware, Stack
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import Version
+from ansible_collections.stronghold.llm.plugins.module_utils.site.findings import Finding
 
 VLLM: Any = data_engines.VLLM
 BUILDS: Any = data_engines.VLLM_BUILDS

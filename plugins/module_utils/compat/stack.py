@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from ..topology.model import Topology
-from . import requirement
-from .matrix import Capability, capability
-from .versions import Version, VersionError, parse
+from ansible_collections.stronghold.llm.plugins.module_utils.compat import requirement
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.matrix import Capability, capability
+from ansible_collections.stronghold.llm.plugins.module_utils.compat.versions import (
+    Version,
+    VersionError,
+    parse,
+)
+from ansible_collections.stronghold.llm.plugins.module_utils.topology.model import Topology
 
 FLAVOURS = ("open", "proprietary")
 
