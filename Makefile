@@ -1,6 +1,7 @@
 # One line for each job; what it calls can be called by hand just as well.
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONPATH := $(CURDIR)/collections
 HOST ?= core
 SCENARIO ?= default
 BENCH ?= converge
@@ -26,7 +27,7 @@ test-all: venv ## the slow scenarios too
 lint: venv ## ansible-lint, yamllint, ruff, mypy
 	@tests/lint
 
-bench: venv ## a benchmark: BENCH=converge or gateway
+bench: venv ## a benchmark: BENCH=converge, gateway or planner
 	@python -m tests.bench.$(BENCH)
 
 molecule: venv ## one scenario: SCENARIO=default

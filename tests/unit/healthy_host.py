@@ -19,7 +19,7 @@ from ansible_collections.stronghold.llm.plugins.module_utils.topology.model impo
 
 Change = Callable[[Topology], Topology]
 
-ADDRESSES = ("1b", "43", "52", "61", "9d", "c3", "d1", "df")
+ADDRESSES = tuple(f"0000:{bus}:00.0" for bus in ("1b", "43", "52", "61", "9d", "c3", "d1", "df"))
 NAME = "NVIDIA H100 80GB HBM3"
 EXPECTED: dict[str, Any] = {
     "count": 8,
@@ -51,7 +51,7 @@ HOST = Topology(
             index=i,
             vendor="nvidia",
             name=NAME,
-            pci=f"0000:{address}:00.0",
+            pci=address,
             memory_mib=81559,
             compute_capability="9.0",
             numa_node=i // 4,
@@ -80,7 +80,7 @@ HOST = Topology(
     driver="580.95.05",
     kernel_module="open",
     iommu="passthrough",
-    board_gpus=8,
+    board=ADDRESSES,
 )  # fmt: skip
 
 

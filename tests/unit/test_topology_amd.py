@@ -160,7 +160,7 @@ def test_the_kernel_says_the_partition_where_the_tool_no_longer_does(tmp_path: P
     (tmp_path / "facts/sysfs.txt").write_text(Live(root=str(tree.root)).recordings()["sysfs.txt"])
     found = collect("h", Recorded(tmp_path / "facts"))
     assert [(gpu.mig, gpu.mig_instances, gpu.numa_node) for gpu in found.gpus] == [(True, ("CPX",), 1)] * 2
-    assert found.board_gpus == 1
+    assert found.board == ("0000:05:00.0",)
 
 
 def test_cpus_in_the_list_are_no_gpus() -> None:

@@ -18,7 +18,19 @@ from ansible_collections.stronghold.llm.plugins.module_utils.topology.model impo
     Topology,
 )
 
-from tests.unit.healthy_host import EXPECTED, HOST, NAME, Change, gpu, host, link, nic, way, without
+from tests.unit.healthy_host import (
+    ADDRESSES,
+    EXPECTED,
+    HOST,
+    NAME,
+    Change,
+    gpu,
+    host,
+    link,
+    nic,
+    way,
+    without,
+)
 
 
 def found(topology: Topology = HOST, **changes: Any) -> list[Finding]:
@@ -145,20 +157,22 @@ def test_seven_of_eight_gpus_are_refused_and_the_node_of_the_missing_one_is_name
     assert finding.found.startswith("7 of 8: GPU 0 (0000:1b:00.0), ")
     assert "0000:c3:00.0" not in finding.found
     assert finding.found.endswith("GPU 6 (0000:df:00.0); NUMA node 1 has 3 of 4")
-    assert finding.rule == "the PCI bus holds 8, so the driver does not see 1 of them"
+    assert finding.rule == "the PCI bus holds 8, so the driver does not see 1 of them: 0000:c3:00.0"
     assert (note.severity, note.found) == ("note", "not checked")
 
 
 @pytest.mark.parametrize(
     ("board", "driver", "rule"),
     [
-        (7, "580.95.05", "the PCI bus holds no more than 7, so 1 is no longer on it"),
+        (ADDRESSES[:7], "580.95.05", "the PCI bus holds no more than 7, so 1 is no longer on it"),
         (None, "580.95.05", "what the PCI bus holds was not read"),
-        (8, None, "the PCI bus holds 8, and no driver is loaded for them"),
+        (ADDRESSES, None, "the PCI bus holds 8, and no driver is loaded for them"),
     ],
 )
-def test_where_a_gpu_got_lost_is_told_from_bus_and_driver(board: int | None, driver: str | None, rule: str):
-    assert found(replace(without(5), board_gpus=board, driver=driver))[0].rule == rule
+def test_where_a_gpu_got_lost_is_told_from_bus_and_driver(
+    board: tuple[str, ...] | None, driver: str | None, rule: str
+):
+    assert found(replace(without(5), board=board, driver=driver))[0].rule == rule
 
 
 def test_a_missing_gpu_does_not_make_the_numbers_of_the_others_wrong():
@@ -167,7 +181,9 @@ def test_a_missing_gpu_does_not_make_the_numbers_of_the_others_wrong():
 
 def test_a_gpu_that_only_the_bus_knows_is_refused_unless_the_inventory_counts_without_it():
     seven = without(5)
-    assert [(f.severity, f.expected) for f in check(seven)] == [("refuse", "8, as the PCI bus holds")]
+    assert [(f.severity, f.expected) for f in check(seven)] == [
+        ("refuse", "8, as the PCI bus holds: 0000:c3:00.0")
+    ]
     assert [f.severity for f in check(seven, read({"count": 7}, "gpu1"))] == ["warn"]
 
 
@@ -194,7 +210,7 @@ def test_a_gpu_too_many_is_a_warning():
 
 
 def test_a_host_without_a_driver_yet_is_refused_only_where_gpus_are_expected():
-    bare = Topology("gpu1", board_gpus=2)
+    bare = Topology("gpu1", board=ADDRESSES[:2])
     assert check(bare) == []
     assert [f.severity for f in check(bare, read({"count": 2}, "gpu1"))] == ["refuse"]
 
@@ -213,7 +229,7 @@ def test_a_gpu_outside_the_fabric_is_one_finding_with_all_its_ways():
 def test_a_bridge_that_is_not_seated_is_found_and_the_pair_beside_it_is_not():
     pairs = {(0, 1): "SYS", (2, 3): "NV"}
     four = replace(
-        Topology("gpu1", gpus=HOST.gpus[:4], board_gpus=4),
+        Topology("gpu1", gpus=HOST.gpus[:4], board=ADDRESSES[:4]),
         links=tuple(
             Link(a, b, pairs.get((a, b), "SYS"), 4 if (a, b) == (2, 3) else 0)
             for a, b in combinations(range(4), 2)

@@ -43,7 +43,7 @@ UNREAD = replace(
     nics=tuple(Nic(each.name) for each in HOST.nics),
     nvswitches=(),
     kernel_module=None,
-    board_gpus=None,
+    board=None,
 )
 
 

@@ -59,7 +59,7 @@ TOPOLOGY = st.builds(
     cpu=st.none() | st.builds(Cpu, name=st.text(), cores=NUMBER, flags=TEXTS),
     nvswitches=TEXTS,
     kernel_module=st.sampled_from([None, "open", "proprietary"]),
-    board_gpus=NUMBER,
+    board=st.none() | TEXTS,
     unread=TEXTS,
 )
 

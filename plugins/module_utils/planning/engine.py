@@ -31,7 +31,7 @@ from ansible_collections.stronghold.llm.plugins.module_utils.planning.model impo
 )
 
 SYSTEM_GIB = 1.0
-"""Of a host's memory, for everything that is not the engine; a tenth on large ones."""
+"""Of a host's memory, for all that is not the engine; a tenth of large ones, half of tiny ones at most."""
 
 UBATCH = 512
 """Tokens that llama.cpp computes at once (`n_ubatch`, its default)."""
@@ -147,7 +147,7 @@ def _llama_cpp(architecture: Architecture, weights: Weights, device: Device, ser
     SmolLM2-135M, 0.1 GiB, within a tenth.
     """
     total = device.usable_gib
-    reserve = max(SYSTEM_GIB, total / 10) if device.vendor == "cpu" else total / 10
+    reserve = min(total / 2, max(SYSTEM_GIB, total / 10)) if device.vendor == "cpu" else total / 10
     values = architecture.vocabulary + 8 * architecture.hidden + 3 * architecture.intermediate
     return _memory(
         architecture,

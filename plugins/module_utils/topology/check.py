@@ -66,7 +66,7 @@ def _unplaced(found: Topology) -> Finding:
 
 
 def _count(found: Topology, expected: Expectation) -> Iterator[Finding]:
-    seen, board, wanted = len(found.gpus), found.board_gpus, expected.count
+    seen, board, wanted = len(found.gpus), _held(found), expected.count
     if wanted is not None and seen < wanted:
         yield _missing(found, expected, wanted)
     elif board is not None and seen < board and (seen or wanted):
@@ -75,7 +75,7 @@ def _count(found: Topology, expected: Expectation) -> Iterator[Finding]:
             found.host,
             "GPUs",
             f"{seen} that the driver sees ({labels(found.gpus)})",
-            f"{board}, as the PCI bus holds",
+            f"{board}, as the PCI bus holds{_unseen(found)}",
             "a GPU that its driver gave up on also disturbs the others",
             _REVIVE,
         )
@@ -115,8 +115,22 @@ _REVIVE = (
 )
 
 
+def _held(found: Topology) -> int | None:
+    """How many GPUs the bus holds. Partitions of one card are several GPUs at one address."""
+    if found.board is None or any(gpu.mig and gpu.vendor == "amd" for gpu in found.gpus):
+        return None
+    return len(found.board)
+
+
+def _unseen(found: Topology) -> str:
+    """The addresses of those that the driver does not see."""
+    unseen = sorted(set(found.board or ()) - {gpu.pci for gpu in found.gpus})
+    known = all(gpu.pci for gpu in found.gpus)
+    return f": {', '.join(unseen)}" if unseen and known else ""
+
+
 def _missing(found: Topology, expected: Expectation, wanted: int) -> Finding:
-    seen, board = len(found.gpus), found.board_gpus
+    seen, board = len(found.gpus), _held(found)
     if board is None:
         rule = "what the PCI bus holds was not read"
         remedy = "compare these addresses with lspci: a card that is not there either is off the bus"
@@ -124,7 +138,7 @@ def _missing(found: Topology, expected: Expectation, wanted: int) -> Finding:
         rule = f"the PCI bus holds {board}, and no driver is loaded for them"
         remedy = "install the driver that stronghold_stack names, and load it"
     elif seen < board:
-        rule = f"the PCI bus holds {board}, so the driver does not see {board - seen} of them"
+        rule = f"the PCI bus holds {board}, so the driver does not see {board - seen} of them{_unseen(found)}"
         remedy = _REVIVE
     else:
         rule = f"the PCI bus holds no more than {board}, so {wanted - board} is no longer on it"
@@ -161,7 +175,7 @@ def _switches(found: Topology, expected: Expectation) -> Iterator[Finding]:
     seen, wanted = len(found.nvswitches), expected.nvswitches
     if wanted is None or seen == wanted:
         return
-    if not seen and found.board_gpus is None:
+    if not seen and found.board is None:
         yield not_read(found.host, "NVSwitches", str(wanted))
         return
     yield Finding(

@@ -133,7 +133,7 @@ def collect(name: str, source: Source) -> Topology:
         kernel=host.kernel(source),
         iommu=pci.iommu(source, bus),
         acs_redirect=redirect,
-        board_gpus=_on_board(bus, gpus),
+        board=_on_board(bus, gpus),
         unread=(*source.unread, *ask.notes),
     )
 
@@ -184,10 +184,11 @@ def _with_bus(gpu: Gpu, bus: Mapping[str, Device], numa: Sequence[NumaNode]) -> 
     )
 
 
-def _on_board(bus: Mapping[str, Device], gpus: Sequence[Gpu]) -> int | None:
+def _on_board(bus: Mapping[str, Device], gpus: Sequence[Gpu]) -> tuple[str, ...] | None:
     """Of the vendor whose GPUs they are: a processor's own graphics count for nothing beside cards."""
     vendors = {VENDORS[gpu.vendor.upper()] for gpu in gpus} or set(VENDORS.values())
-    return sum(1 for device in bus.values() if device.is_gpu and device.vendor in vendors) if bus else None
+    held = (address for address, device in bus.items() if device.is_gpu and device.vendor in vendors)
+    return tuple(sorted(held)) if bus else None
 
 
 def _unspoken(bus: Mapping[str, Device], gpus: Sequence[Gpu]) -> list[str]:

@@ -88,8 +88,8 @@ def svg(topology: Topology) -> str:
 def _summary(topology: Topology) -> str:
     names = Counter(gpu.name for gpu in topology.gpus)
     parts = [f"{count} {TIMES} {name}" for name, count in names.items()] or ["no GPU"]
-    if topology.board_gpus is not None and topology.board_gpus != len(topology.gpus):
-        parts.append(f"{topology.board_gpus} on the PCI bus")
+    if topology.board is not None and len(topology.board) != len(topology.gpus):
+        parts.append(f"{len(topology.board)} on the PCI bus")
     if topology.driver:
         parts.append(f"driver {topology.driver}")
     if topology.rocm:

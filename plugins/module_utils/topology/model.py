@@ -155,8 +155,9 @@ class Topology:
     """"off", "translated" or "passthrough"."""
     acs_redirect: tuple[str, ...] = ()
     """PCI bridges above GPUs whose ACS sends peer-to-peer traffic by way of the root complex."""
-    board_gpus: int | None = None
-    """GPUs that the PCI bus holds, whether or not the driver sees them."""
+    board: tuple[str, ...] | None = None
+    """PCI addresses of GPUs that the bus holds, whether or not the driver sees them; None where it was not
+    read."""
     unread: tuple[str, ...] = ()
     """What could not be read, and why, in a sentence each."""
 
