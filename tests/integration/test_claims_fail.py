@@ -9,6 +9,7 @@ from collections.abc import Callable
 from testinfra.host import Host
 
 from tests.integration.conftest import EVIDENCE, playbook
+from tests.integration.test_preflight import more_slots_than_fit
 
 On = Callable[[str], Host]
 
@@ -72,6 +73,11 @@ BROKEN: dict[Callable[[On], None], set[tuple[str, str]]] = {
 }
 
 
+EIGHT_GPUS = json.dumps({"stronghold_accelerators": {"count": 8}})
+DECLARED_WRONG = {("core.topology_as_declared", "core1"), ("core.model_fits", "core1")}
+"""What a declaration breaks that asks more of a host than it has."""
+
+
 def failed_claims() -> set[tuple[str, str]]:
     claims = json.loads(EVIDENCE.read_text())
     return {(claim["id"], claim["host"]) for claim in claims if claim["status"] == "failed"}
@@ -81,9 +87,9 @@ def test_each_broken_control_fails_its_own_claims_and_the_site_mends_them(on: On
     try:
         for breaks in BROKEN:
             breaks(on)
-        done = playbook("--tags", "verify")
+        done = playbook("--tags", "verify", "-e", more_slots_than_fit(), "-e", EIGHT_GPUS)
         assert done.returncode != 0
-        assert failed_claims() == set().union(*BROKEN.values())
+        assert failed_claims() == set().union(*BROKEN.values(), DECLARED_WRONG)
         for claim, host in failed_claims():
             assert f"{claim} on {host}" in done.stdout
     finally:
