@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +123,49 @@ def test_the_size_of_the_files_goes_before_the_precision() -> None:
     files = 5_200_000_000
     held = parameters.rank_bytes(architecture, Weights("int4", files))
     assert held == pytest.approx(files, rel=0.01)
+
+
+def test_shared_experts_are_weights_too() -> None:
+    """Of 37 billion parameters that DeepSeek-V3 activates for a token (arXiv 2412.19437), one shared expert
+    of 2,048 in each of 58 layers; Qwen1.5-MoE-A2.7B names its four together.
+    """
+    deepseek = logged("deepseek-r1")
+    assert deepseek.experts
+    assert parameters.layer(deepseek, 1, mixture=True).shared == 3 * 7168 * 2048
+    whole = parameters.total(deepseek)
+    without = parameters.total(replace(deepseek, experts=replace(deepseek.experts, shared=0)))
+    assert whole - without == 58 * 3 * 7168 * 2048
+    qwen = {"num_experts": 60, "num_experts_per_tok": 4, "moe_intermediate_size": 1408,
+            "shared_expert_intermediate_size": 5632}  # fmt: skip
+    named = read_config({**QWEN_72B, **qwen}, "qwen")
+    assert named.experts
+    assert named.experts.shared == 5632
+
+
+def test_blocks_of_fp8_bring_their_scales() -> None:
+    """A block of 128 x 128 weights has one of 4 bytes (deepseek-ai/DeepSeek-V3, README_WEIGHTS.md)."""
+    block = 128 * 128
+    assert parameters.bytes_per_weight(Weights("fp8")) * block == block + 4
+    deepseek = logged("deepseek-r1")
+    scales = parameters.rank_bytes(deepseek, Weights("fp8")) - parameters.rank_bytes(
+        deepseek, Weights("int8")
+    )
+    assert scales == pytest.approx(4 * parameters.count(deepseek).linear / block, rel=0.01)
+
+
+def test_scales_of_groups_are_weights_too() -> None:
+    """2 bytes and half a one for each group of AWQ and GPTQ, a byte for 16 or 32 weights of NVFP4, MXFP4."""
+    each = parameters.bytes_per_weight
+    assert each(Weights("int4", group_size=32)) == 0.5 + 2.5 / 32
+    assert each(Weights("int4")) == 0.5 + 2.5 / 128
+    assert (each(Weights("nvfp4")), each(Weights("mxfp4"))) == (0.5 + 1 / 16, 0.5 + 1 / 32)
+
+
+def test_the_part_that_sees_is_held_by_every_rank() -> None:
+    """Qwen2.5-VL's: 32 layers of 1,280 with 3,420 between."""
+    model = next(a for name, a in LOGGED.items() if "qwen2.5-vl-7b" in name.lower())
+    assert model.vision
+    seen = 32 * (4 * 1280**2 + 3 * 1280 * model.vision.intermediate)
+    for ranks in (1, 2):
+        blind = parameters.count(replace(model, vision=None), tp=ranks)
+        assert parameters.count(model, tp=ranks).total - blind.total == seen

@@ -2,9 +2,9 @@
 """How the engines lay out the KV cache.
 
 vLLM hands out blocks of 16 tokens. Layers that remember alike form groups of one size, padded to it, and a
-block belongs to one group (vllm/v1/core/kv_cache_utils.py); before 0.9 there was one group, in which every
-layer remembered everything. A layer with a state takes one block for each sequence, for which blocks are
-made long enough.
+block belongs to one group (vllm/v1/core/kv_cache_utils.py of 0.9.2 on); up to 0.9.0 there was one group, in
+which every layer remembered everything. A layer with a state takes one block for each sequence, for which
+blocks are made long enough.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ansible_collections.stronghold.llm.plugins.module_utils.planning.architectu
     LayerKind,
 )
 from ansible_collections.stronghold.llm.plugins.module_utils.planning.model import KvPrecision, Serving
-from ansible_collections.stronghold.llm.plugins.module_utils.planning.terms import release
+from ansible_collections.stronghold.llm.plugins.module_utils.planning.versions import version_numbers
 
 BLOCK = 16
 BYTES: dict[KvPrecision, float] = {"auto": 2, "bf16": 2, "fp16": 2, "fp8": 1, "q8_0": 34 / 32}
@@ -34,6 +34,9 @@ class Layout:
     depth: int
     groups: tuple[LayerKind, ...]
     window: int
+    counted: int = 0
+    """Tokens of the sequence in whose numbers the engine counts (0.21.0 and 0.33.0, log of the KV cache's
+    size; 0.20.0 counts blocks); 0: it counts blocks."""
 
     @property
     def block_bytes(self) -> float:
@@ -47,7 +50,11 @@ class Layout:
         return sum(ceil(held[kind] / self.block) + more[kind] for kind in self.groups)
 
     def tokens(self, left: float) -> int:
-        """That the engine prints for this many bytes: blocks shared out evenly among the groups."""
+        """That the engine prints for this many bytes: of as many whole sequences as fit, or of blocks shared
+        out evenly among the groups.
+        """
+        if self.counted:
+            return max(0, int(int(left / self.block_bytes) / self.blocks(self.counted) * self.counted))
         return max(0, int(left / self.block_bytes) // len(self.groups) * self.block)
 
 
@@ -61,7 +68,7 @@ def layer_bytes(architecture: Architecture, serving: Serving) -> float:
     each = BYTES[serving.kv_cache]
     if latent := architecture.latent:
         values = latent.rank + latent.rope
-        padded = serving.engine == "vllm" and (0, 7, 3) <= release(serving.version) < (0, 8, 0)
+        padded = serving.engine == "vllm" and (0, 7, 3) <= version_numbers(serving.version) < (0, 8, 0)
         return (-(-values // 128) * 128 if padded else values) * each
     heads = max(1, architecture.kv_heads // serving.tensor_parallel)
     return 2 * heads * architecture.head_dim * each
@@ -76,7 +83,8 @@ def layout(architecture: Architecture, serving: Serving) -> Layout:
     window = a.window or 0
     if serving.engine == "llama_cpp":
         return Layout(1, token, ceil(len(a.layers) / stages), ("full",), window)
-    if release(serving.version) < (0, 9, 0) and "state" not in counts:
+    release = version_numbers(serving.version)
+    if release < (0, 9, 2) and "state" not in counts:
         return Layout(BLOCK, BLOCK * token, sum(counts.values()), ("full",), window)
     if len(counts) == 1:
         [kind] = counts
@@ -86,10 +94,13 @@ def layout(architecture: Architecture, serving: Serving) -> Layout:
         state = (a.state.convolution + a.state.recurrence) * 2 / serving.tensor_parallel
         block = ceil(ceil(state / token) / BLOCK) * BLOCK
     least, most = min(counts.values()), max(counts.values())
-    depth = most if most < 1.25 * least else least
+    padded = 1.5 if release >= (0, 18, 0) else 1.25  # as the wheels of 0.18.0 and 0.17.0 have it
+    depth = most if most < padded * least else least
     groups = tuple(kind for kind, count in counts.items() for _ in range(ceil(count / depth)))
     # A window is held with what one step adds to it.
-    return Layout(block, block * token, depth, groups, window + (serving.max_num_batched_tokens or 2048))
+    held = window + (serving.max_num_batched_tokens or 2048)
+    counted = (serving.max_model_len or a.longest(serving.version) or 0) if release >= (0, 21, 0) else 0
+    return Layout(block, block * token, depth, groups, held, counted)
 
 
 def sequence_bytes(architecture: Architecture, serving: Serving, tokens: int) -> float:

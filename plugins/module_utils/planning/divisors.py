@@ -10,6 +10,7 @@ from functools import lru_cache
 from ansible_collections.stronghold.llm.plugins.module_utils.planning.architecture import Architecture
 from ansible_collections.stronghold.llm.plugins.module_utils.planning.model import Device, Precision, Weights
 from ansible_collections.stronghold.llm.plugins.module_utils.planning.parameters import padded_vocabulary
+from ansible_collections.stronghold.llm.plugins.module_utils.planning.versions import version_numbers
 
 LEAST_CAPABILITY: dict[Precision, tuple[int, int]] = {
     "bf16": (8, 0),
@@ -19,9 +20,9 @@ LEAST_CAPABILITY: dict[Precision, tuple[int, int]] = {
     "int8": (7, 5),
     "int4": (7, 5),
 }
-"""Of NVIDIA cards. FP8 weights are widened before each product below 8.9, and then need 8.0 for it; INT4 is
-AWQ's and Marlin's 7.5. Source: vLLM documentation, "Supported Hardware" of quantisation, 2026-11; for
-bfloat16 the engine's own refusal."""
+"""Of NVIDIA cards. FP8 weights are widened before each product below 8.9; INT4 is AWQ's and Marlin's 7.5.
+Source: vLLM documentation, "Supported Hardware" of quantisation, 2026-11; for bfloat16 the engine's own
+refusal."""
 
 
 def problems(architecture: Architecture, weights: Weights, tp: int) -> Iterator[str]:
@@ -65,9 +66,18 @@ def tensor_parallel_sizes(architecture: Architecture, weights: Weights, limit: i
     return tuple(size for size in range(1, limit + 1) if not any(problems(architecture, weights, size)))
 
 
-def capability_problem(weights: Weights, device: Device) -> str | None:
+def least_capability(precision: Precision, version: str) -> tuple[int, int] | None:
+    """Of FP8 8.0 up to 0.13.0 and 7.5 from 0.14.0 on (get_min_capability in
+    vllm/model_executor/layers/quantization/fp8.py).
+    """
+    if precision == "fp8" and version_numbers(version) >= (0, 14, 0):
+        return 7, 5
+    return LEAST_CAPABILITY.get(precision)
+
+
+def capability_problem(weights: Weights, device: Device, version: str) -> str | None:
     """Why this card cannot compute with these weights."""
-    least = LEAST_CAPABILITY.get(weights.precision)
+    least = least_capability(weights.precision, version)
     if device.vendor != "nvidia" or device.capability is None or least is None:
         return None
     major, _, minor = device.capability.partition(".")

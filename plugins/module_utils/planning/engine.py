@@ -5,16 +5,20 @@ vLLM takes a share of the card, runs the model once as wide as it may get, and g
 
     cache = total x utilisation - weights - peak of activations - memory outside the framework - graphs
 
+On a CPU some versions take a cache of one size instead (see cpu.py).
+
 llama.cpp maps the file, allocates the cache for all slots at full context at once, and a buffer for
 computing.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from ansible_collections.stronghold.llm.plugins.module_utils.planning import (
     cache,
+    cpu,
     divisors,
     parameters,
     terms,
@@ -67,14 +71,17 @@ def start_problem(
         if weights.precision == "gguf":
             return None
         return "engine", f"llama.cpp reads GGUF, and the weights are {weights.precision}"
-    if architecture.context and serving.max_model_len and serving.max_model_len > architecture.context:
-        return "context", (
-            f"the model was made for {architecture.context} tokens, and {serving.max_model_len} are wished"
-        )
-    if cannot := divisors.capability_problem(weights, device):
+    longest = architecture.longest(serving.version)
+    if longest and serving.max_model_len and serving.max_model_len > longest:
+        return "context", f"the model was made for {longest} tokens, and {serving.max_model_len} are wished"
+    if cannot := divisors.capability_problem(weights, device, serving.version):
         return "capability", cannot
     found = next(divisors.problems(architecture, weights, serving.tensor_parallel), None)
     return ("divisibility", found) if found else None
+
+
+def _longest(architecture: Architecture, serving: Serving) -> int | None:
+    return architecture.longest(serving.version) if serving.engine == "vllm" else architecture.context
 
 
 def memory(architecture: Architecture, weights: Weights, device: Device, serving: Serving) -> Memory:
@@ -106,8 +113,16 @@ def predict(architecture: Architecture, weights: Weights, device: Device, servin
             f"of {there.budget:.1f} GiB that the engine may take, {there.weights:.1f} are weights and "
             f"{rest:.1f} the engine's own: nothing is left for a cache",
         )
-    if length := serving.max_model_len or architecture.context:
-        longest = sequence_kv_bytes(architecture, serving, length) / GIB
+    if there.budget > there.total:
+        return Outcome(
+            False,
+            there,
+            "kv_cache",
+            f"the engine takes {there.kv_cache:.1f} GiB for its cache by itself, and {there.budget:.1f} GiB "
+            f"with the weights, of {there.total:.1f} GiB",
+        )
+    if length := serving.max_model_len or _longest(architecture, serving):
+        longest = there.kv_bytes_per_token * length / GIB
         if longest > there.kv_cache:
             return Outcome(
                 False,
@@ -121,24 +136,37 @@ def predict(architecture: Architecture, weights: Weights, device: Device, servin
 
 def _vllm(architecture: Architecture, weights: Weights, device: Device, serving: Serving) -> Memory:
     version, tp, pp = serving.version, serving.tensor_parallel, serving.pipeline_parallel
-    length = serving.max_model_len or architecture.context or 4096
-    batch = serving.max_num_batched_tokens or terms.batched_tokens(version, device, length)
-    running = serving.max_num_seqs or terms.sequences(version, device)
-    activations = max(
-        terms.forward_peak(architecture, batch, tp),
-        terms.sampler_peak(architecture, running, version),
-        terms.vision_peak(architecture, tp),
+    length = serving.max_model_len or _longest(architecture, serving) or 4096
+    batch = serving.max_num_batched_tokens or terms.batched_tokens(version, device, length, tp * pp)
+    running = serving.max_num_seqs or terms.sequences(version, device, tp * pp)
+    decoding = max(
+        terms.forward_peak(architecture, batch, tp), terms.sampler_peak(architecture, running, version)
     )
+    activations = max(
+        decoding + terms.encoder_cache(architecture, version, length), terms.vision_peak(architecture, tp)
+    )
+    held = (
+        parameters.rank_bytes(architecture, weights, tp, pp) / GIB
+        + terms.absorbed(architecture, version, tp, parameters.bytes_per_weight(weights)) / pp
+    )
+    budget = device.usable_gib * (serving.gpu_memory_utilization or terms.utilisation(version))
+    if device.vendor == "cpu":
+        non_torch, graphs = cpu.RESIDENT_GIB, 0.0
+        fixed = cpu.fixed_cache(version, device.usable_gib)
+        if fixed is not None:
+            budget = held + activations + non_torch + fixed
+    else:
+        non_torch = terms.non_torch(device, tp, version)
+        graphs = terms.graphs(architecture, version, serving.enforce_eager)
     return _memory(
         architecture,
-        serving,
+        replace(serving, max_num_batched_tokens=batch),  # a window is held with what one step adds to it
         total=device.usable_gib,
-        budget=device.usable_gib * (serving.gpu_memory_utilization or terms.utilisation(version)),
-        weights=parameters.rank_bytes(architecture, weights, tp, pp) / GIB
-        + terms.absorbed(architecture, version, tp, parameters.bytes_per_weight(weights)) / pp,
+        budget=budget,
+        weights=held,
         activations=activations,
-        non_torch=terms.non_torch(device, tp, version),
-        graphs=terms.graphs(architecture, version, serving.enforce_eager) if device.vendor != "cpu" else 0.0,
+        non_torch=non_torch,
+        graphs=graphs,
     )
 
 
@@ -174,7 +202,7 @@ def _memory(
 ) -> Memory:
     left = budget - weights - activations - non_torch - graphs
     laid_out = cache.layout(architecture, serving)
-    held = serving.max_model_len or architecture.context or 4096
+    held = serving.max_model_len or _longest(architecture, serving) or 4096
     return Memory(
         total=total,
         budget=budget,

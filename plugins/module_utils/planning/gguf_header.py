@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The header of a GGUF file: what the model is, and how many bytes each tensor has; standard library only.
 
-Form: github.com/ggml-org/ggml, docs/gguf.md, version 3 (2 has the same). Of an array only its length is kept:
-the vocabulary is most of a header.
+Form: github.com/ggml-org/ggml, docs/gguf.md, version 3 (2 has the same). Of an array of texts, of a
+tokenizer's, and of a long one only the length is kept: the vocabulary is most of a header.
 """
 
 from __future__ import annotations
@@ -17,6 +17,12 @@ from ansible_collections.stronghold.llm.plugins.module_utils.planning.model impo
 MAGIC = b"GGUF"
 LIMIT = 2**24
 """Entries of anything, and bytes of a text: more than any model has, less than fills the memory."""
+LONGEST = 2**28
+"""Bytes of a header: a vocabulary of a million words has a tenth of it."""
+KEPT = 4096
+"""Numbers of an array that is kept: one for each layer."""
+DIMENSIONS = 4
+"""Of a tensor (github.com/ggml-org/ggml, include/ggml.h, GGML_MAX_DIMS)."""
 
 _FORMATS = {
     0: "<B",
@@ -50,6 +56,8 @@ class _Reader:
         return PlanError(f"{self._where}: byte {self._stream.tell()}: {text}")
 
     def bytes(self, size: int) -> bytes:
+        if self._stream.tell() + size > LONGEST:
+            raise self.problem("a header is never this long: the file is damaged")
         data = self._stream.read(size)
         if len(data) < size:
             raise self.problem("the header ends here: the file is cut off, bring it again")
@@ -67,20 +75,38 @@ class _Reader:
     def text(self) -> str:
         return self.bytes(self.count()).decode("utf-8", "replace")
 
-    def value(self, kind: int) -> Any:
+    def value(self, kind: int, keep: bool) -> Any:
+        """Of an array the numbers as a tuple if they are to be kept, or else how many entries it has."""
         if kind in _FORMATS:
             return self.number(_FORMATS[kind])
         if kind == _TEXT:
             return self.text()
         if kind == _ARRAY:
-            of, length = int(self.number("<I")), self.count()
-            if of in _FORMATS:
-                self.bytes(struct.calcsize(_FORMATS[of]) * length)
-            else:
-                for _ in range(length):
-                    self.value(of)
+            return self.array(int(self.number("<I")), self.count(), keep)
+        raise self.problem(f"{kind} is no type of value known here: the file is damaged")
+
+    def array(self, kind: int, length: int, keep: bool) -> Any:
+        if kind == _TEXT:
+            for _ in range(length):
+                self.bytes(self.count())
             return length
-        raise self.problem(f"{kind} is no type of value known here")
+        if kind not in _FORMATS:
+            raise self.problem(f"an array of type {kind} is not read here: the file is damaged")
+        code = _FORMATS[kind]
+        data = self.bytes(struct.calcsize(code) * length)
+        if keep and length <= KEPT:
+            return tuple(number for [number] in struct.iter_unpack(code, data))
+        return length
+
+    def tensor(self) -> tuple[int, str]:
+        """Where it begins, and its name."""
+        name, dimensions = self.text(), int(self.number("<I"))
+        if dimensions > DIMENSIONS:
+            raise self.problem(f"a tensor of {dimensions} dimensions: the file is damaged")
+        for _ in range(dimensions):
+            self.number("<Q")
+        self.number("<I")  # its type: the places of the tensors say how many bytes it takes
+        return int(self.number("<Q")), name
 
 
 def read(path: Path) -> Header:
@@ -100,20 +126,19 @@ def read(path: Path) -> Header:
         metadata = {}
         for _ in range(pairs):
             key = reader.text()
-            metadata[key] = reader.value(int(reader.number("<I")))
-        places = []
-        for _ in range(tensors):
-            name = reader.text()
-            for _ in range(int(reader.number("<I"))):
-                reader.number("<Q")
-            reader.number("<I")  # its type: the places of the tensors say how many bytes it takes
-            places.append((int(reader.number("<Q")), name))
-        alignment = int(metadata.get("general.alignment", 32))
+            metadata[key] = reader.value(int(reader.number("<I")), not key.startswith("tokenizer."))
+        places = sorted(reader.tensor() for _ in range(tensors))
+        if not places:
+            raise PlanError(f"{path}: it has no tensors: this is a vocabulary, not a model")
+        alignment = metadata.get("general.alignment", 32)
+        if type(alignment) is not int or alignment < 1:
+            raise PlanError(f"{path}: general.alignment: {alignment!r} is no number of bytes: it is damaged")
         start = -(-stream.tell() // alignment) * alignment
         end = path.stat().st_size - start
-        places.sort()
         ends = [place for place, _ in places[1:]] + [end]
         sizes = {name: after - place for (place, name), after in zip(places, ends, strict=True)}
         if any(size < 0 for size in sizes.values()):
             raise PlanError(f"{path}: the file ends before its tensors do: it is cut off, bring it again")
+        if len(sizes) < tensors:
+            raise PlanError(f"{path}: two tensors have the same name: the file is damaged")
         return Header(metadata, sizes)
