@@ -19,9 +19,9 @@ Calibrated on eleven logs of 0.6 to 0.16, which lie between 35 and 40."""
 
 SELECTING_BYTES, SELECTING_GIB = 14, 0.19
 """The same, and what is added to it, once a Triton kernel selects instead (topk_topp_sampler.py in
-vllm/v1/sample/ops, from the wheel of 0.17.0 on; 0.16.0 has none). Calibrated on REPORT: 2.21 GiB for 1024
-sequences of Qwen's 151,936 words, 3.62 for Gemma's 256,000, 1.89, 2.87, 1.52 and 0.85 for others, all within
-0.05."""
+vllm/v1/sample/ops, from the wheel of 0.17.0 on; 0.16.0 has none). Calibrated on REPORT, with the default of
+1024 sequences: 2.21 GiB for Qwen's 151,936 words, 3.62 for Gemma's 256,000, 1.89, 2.87, 1.52 and 0.85 for
+others, all within 0.05."""
 
 # REPORT: llm-d-incubation/llm-d-planner, docs/accuracy/vllm-v0.19.0-accuracy-report.md and
 # accuracy/accuracy_report.md (part 2, vLLM 0.15.0 to 0.19.0): 58 starts on an H100.
@@ -32,13 +32,17 @@ PICTURE, FRAMES = 16384, 24576
 
 def is_large(device: Device, version: str) -> bool:
     """Cards that get the engine's larger defaults: 70 GiB and more, but no A100 (vllm/engine/arg_utils.py of
-    0.8.5 to 0.33.0; 0.8.5 made no exception of the A100), and no GB10 (0.33.0, and not 0.30.0) below 160.
+    0.8.5 to 0.33.0; 0.8.5 made no exception of the A100), and no GB10 (0.33.0, and not 0.30.0). 0.8.0 knows
+    the H100 and the H200 by name.
     """
+    release, name = version_numbers(version), device.name.upper()
     if device.vendor == "cpu" or device.usable_gib < 70:
         return False
-    if device.capability == "12.1" and version_numbers(version) >= (0, 33, 0):
-        return device.usable_gib >= 160
-    return "A100" not in device.name.upper() or version_numbers(version) <= (0, 8, 5)
+    if release < (0, 8, 5):
+        return "H100" in name or "H200" in name
+    if device.capability == "12.1" and release >= (0, 33, 0):
+        return False
+    return "A100" not in name or release == (0, 8, 5)
 
 
 def utilisation(version: str) -> float:
