@@ -57,6 +57,6 @@ def answer(
 def _config(path: Path) -> Architecture:
     try:
         config = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"{path}: it is no JSON ({error}): give the model's own config.json") from error
     return read_config(config, str(path))

@@ -22,11 +22,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "gpt_bigcode": {"tie_word_embeddings": True},
     "starcoder2": {"tie_word_embeddings": True},
 }
-"""Source: huggingface/transformers, src/transformers/models/<family>/configuration_<family>.py, 4.57."""
+"""Source: huggingface/transformers, src/transformers/models, <family>/configuration_<family>.py, 2026-11."""
 DEFAULTS["gemma3_text"] = DEFAULTS["gemma3"]
 
 KNOWN = {
-    *DEFAULTS, "cohere", "deepseek_v2", "deepseek_v3", "glm4_moe", "gpt_oss", "granite", "kimi_k2", "llama",
+    *DEFAULTS, "deepseek_v2", "deepseek_v3", "glm4_moe", "gpt_oss", "granite", "kimi_k2", "llama",
     "llama4", "llama4_text", "llava", "llava_next", "minimax_m2", "mistral", "mistral3", "mixtral",
     "nemotron_h", "olmo2", "phi", "phi3", "qwen2", "qwen2_5_vl", "qwen2_5_vl_text", "qwen2_moe", "qwen2_vl",
     "qwen2_vl_text", "qwen3", "qwen3_moe", "qwen3_next", "qwen3_vl", "qwen3_vl_moe", "qwen3_vl_moe_text",

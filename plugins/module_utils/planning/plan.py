@@ -94,6 +94,7 @@ def _replica(place: Place, candidate: Candidate, site: Fleet) -> Replica:
 
 def _notes(question: Question, chosen: Chosen, site: Fleet) -> Iterator[str]:
     """What is as it should be only if somebody has thought of it."""
+    yield from question.architecture.notes
     candidates = {candidate.device.name: candidate for _, candidate in chosen.replicas}
     for device in (candidate.device for candidate in candidates.values()):
         if question.weights.precision == "fp8" and device.vendor != "cpu" and not cards.computes_fp8(device):
