@@ -1,7 +1,6 @@
 # One line for each job; what it calls can be called by hand just as well.
 SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export PYTHONPATH := $(CURDIR)/collections
 HOST ?= core
 SCENARIO ?= default
 BENCH ?= converge
@@ -28,7 +27,7 @@ lint: venv ## ansible-lint, yamllint, ruff, mypy
 	@tests/lint
 
 bench: venv ## a benchmark: BENCH=converge, gateway or planner
-	@python -m tests.bench.$(BENCH)
+	@PYTHONPATH=collections python -m tests.bench.$(BENCH)
 
 molecule: venv ## one scenario: SCENARIO=default
 	@molecule test --scenario-name $(SCENARIO)
