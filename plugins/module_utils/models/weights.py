@@ -44,6 +44,12 @@ def digest(files: Iterable[File]) -> str:
     return hashlib.sha256(sums(files).encode()).hexdigest()[:16]
 
 
+def read_sums(text: str) -> list[File]:
+    """`sums` read back; sizes are not in it, and are 0 here."""
+    lines = (line.partition("  ") for line in text.splitlines())
+    return [File(name, wanted, 0) for wanted, _, name in lines]
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -78,10 +84,7 @@ def problems(folder: Path, expected: str) -> list[str]:
         text = (folder / SUMS).read_text()
     except OSError as error:
         return [f"{folder / SUMS}: {error.strerror}"]
-    declared = {}
-    for line in text.splitlines():
-        wanted, _, name = line.partition("  ")
-        declared[name] = File(name, wanted, 0)
+    declared = {file.name: file for file in read_sums(text)}
     if digest(declared.values()) != expected or sums(declared.values()) != text:
         return [f"{folder / SUMS}: is not the list of {expected}"]
     present = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
