@@ -10,8 +10,8 @@ remove GUEST SERIAL        pulls a disk out while the guest runs
 add GUEST SERIAL [--new]   puts it in again; --new: another disk, empty, with that serial
 
 Where a real kernel is needed (md, dm-crypt, NVMe, TPM), hosts are QEMU machines under software emulation:
-they need no KVM and no rights over the machine's disks. The inventory of the scenario that they serve declares
-them; they have no way out (user network, restricted), and are reached through one port of the loopback.
+they need no KVM and no rights over the machine's disks. The inventory of the scenario that they serve
+declares them. They have no way out (user network, restricted) and are reached through one loopback port.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Guest:
 
 
 def load(inventory: Path = INVENTORY) -> tuple[Guest, ...]:
-    hosts = yaml.safe_load(inventory.read_text())["all"]["hosts"]
+    hosts = yaml.safe_load(inventory.read_text())["all"]["children"]["storage"]["hosts"]
     return tuple(
         Guest(name, host["lab_memory_mib"], tuple(Disk(**disk) for disk in host["lab_disks"]))
         for name, host in hosts.items()
@@ -166,9 +166,11 @@ def up(guests: Sequence[Guest]) -> None:
     guest_image.need_tools()
     image = guest_image.built()
     STATE.mkdir(parents=True, exist_ok=True)
+    _recovery_identity()
     up_already = running()
     for each in guests:
         if each.name not in up_already:
+            print(f"{each.name} is laid out and booted", flush=True)
             _lay(each, image)
             _boot(each)
     _write_ssh_config()
@@ -260,10 +262,15 @@ def _tpm(each: Guest) -> list[str]:
     folder = each.folder / "tpm"
     folder.mkdir(exist_ok=True)
     where = folder / "control.sock"
-    while any(str(where) in word for _, words in commands() for word in words if "swtpm" in words[0]):
-        time.sleep(0.05)  # the one of the last boot takes its socket away as it ends
-    command = ["swtpm", "socket", "--tpm2", f"--tpmstate=dir={folder}", f"--ctrl=type=unixio,path={where}"]
-    subprocess.run([*command, "--terminate", "--daemon", f"--log=file={folder}/log"], check=True)
+    # The one of the last boot ends by itself, but for a guest that died before it asked it for anything.
+    while old := [
+        process for process, words in commands() if words[0] == "swtpm" and str(where) in words[-2]
+    ]:
+        send(signal.SIGTERM, *old)
+        time.sleep(0.05)
+    command = ["swtpm", "socket", "--tpm2", f"--tpmstate=dir={folder}", f"--log=file={folder}/log"]
+    # The socket last: it tells whose chip a process is.
+    subprocess.run([*command, "--terminate", "--daemon", f"--ctrl=type=unixio,path={where}"], check=True)
     return [
         "-chardev", f"socket,id=tpm,path={where}", "-tpmdev", "emulator,id=tpm0,chardev=tpm",
         "-device", "tpm-crb,tpmdev=tpm0",
@@ -277,6 +284,16 @@ def _tang_keys() -> Path:
         folder.mkdir(parents=True)
         subprocess.run(["/usr/libexec/tangd-keygen", str(folder)], check=True, capture_output=True)
     return folder
+
+
+def _recovery_identity() -> None:
+    """Whoever holds it can open the guests' disks without them; a site's lies in a safe."""
+    identity, recipient = STATE / "recovery.age", STATE / "recipient"
+    if not recipient.exists():
+        identity.unlink(missing_ok=True)
+        subprocess.run(["age-keygen", "-o", identity], check=True, capture_output=True)
+        shown = subprocess.run(["age-keygen", "-y", identity], check=True, capture_output=True, text=True)
+        recipient.write_text(shown.stdout)
 
 
 def _write_ssh_config() -> None:
