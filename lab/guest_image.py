@@ -79,7 +79,12 @@ def built() -> Path:
     label = ["mkfs.ext4", "-q", "-F", "-L", "labroot", "-O", "^has_journal", "-d", root]
     subprocess.run([*label, making / "root.img", ROOT_SIZE], check=True)
     shutil.rmtree(root)
-    making.rename(image)
+    try:
+        making.rename(image)
+    except OSError:  # somebody else was faster, and theirs is as good
+        if not image.exists():
+            raise
+        shutil.rmtree(making)
     return image
 
 

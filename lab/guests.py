@@ -164,14 +164,13 @@ def running() -> dict[str, int]:
 
 def up(guests: Sequence[Guest]) -> None:
     guest_image.need_tools()
-    image = guest_image.built()
     STATE.mkdir(parents=True, exist_ok=True)
     _recovery_identity()
     up_already = running()
     for each in guests:
         if each.name not in up_already:
             print(f"{each.name} is laid out and booted", flush=True)
-            _lay(each, image)
+            _lay(each)
             _boot(each)
     _write_ssh_config()
     deadline = time.monotonic() + BOOT_SECONDS
@@ -180,12 +179,13 @@ def up(guests: Sequence[Guest]) -> None:
     print("Guests are up:", ", ".join(each.name for each in guests))
 
 
-def _lay(each: Guest, image: Path) -> None:
+def _lay(each: Guest) -> None:
     """Root disk and disks of a guest that is new; one that was there keeps what it has."""
     (each.folder / "disks").mkdir(parents=True, exist_ok=True)
     root = each.folder / "root.qcow2"
     if not root.exists():
-        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image / "root.img", root]
+        image = guest_image.built() / "root.img"
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", image, root]
         subprocess.run(command, check=True)
     for disk in each.disks:
         if not each.image(disk.serial).exists():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
@@ -13,8 +14,9 @@ from typing import Any
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-INVENTORY = REPOSITORY / "inventories" / "lab"
-STATE = REPOSITORY / "build" / "lab"
+# Another inventory is another lab, with hosts, state and network of its own: molecule/objects has one.
+INVENTORY = REPOSITORY / os.environ.get("STRONGHOLD_LAB_INVENTORY", "inventories/lab")
+STATE = REPOSITORY / "build" / INVENTORY.name
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,9 @@ class Site:
 
     @property
     def namespace(self) -> str:
-        """One network namespace for each clone, so that two clones never meet."""
-        return f"stronghold-{hashlib.sha256(bytes(REPOSITORY)).hexdigest()[:6]}"
+        """One network namespace for each lab of each clone, so that no two ever meet."""
+        clone = f"stronghold-{hashlib.sha256(bytes(REPOSITORY)).hexdigest()[:6]}"
+        return clone if STATE.name == "lab" else f"{clone}-{STATE.name}"
 
     @property
     def controller(self) -> IPv4Address:
@@ -102,5 +105,6 @@ def load(inventory: Path = INVENTORY) -> Site:
         for name, values in variables.items():
             addresses = IPv4Address(values["stronghold_ipv4"]), IPv6Address(values["stronghold_ipv6"])
             hosts.append(Host(name, zone, *addresses))
-    model = yaml.safe_load((inventory / "group_vars/all/model.yml").read_text())["stronghold_model"]
+    models = inventory / "group_vars/all/model.yml"
+    model = yaml.safe_load(models.read_text())["stronghold_model"] if models.exists() else ""
     return Site(tuple(zones.values()), tuple(hosts), model)

@@ -104,7 +104,7 @@ def install(guest: guests.Guest, packages: Path) -> None:
         f"{guest.name}:/run/zfs-packages",
     ]
     subprocess.run(copy, check=True)
-    # A guest boots the initrd beside its image: making another under emulation takes minutes and changes nothing.
+    # A guest boots the initrd beside its image: another takes minutes to make, and nobody would read it.
     guest.run("sed -i s/^update_initramfs=.*/update_initramfs=no/ /etc/initramfs-tools/update-initramfs.conf")
     guest.run("dpkg -i /run/zfs-packages/*.deb && rm -r /run/zfs-packages")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A real MinIO on this machine's loopback with TLS, for as long as a test needs it."""
+"""A MinIO that a test may stop and start again, with what it holds."""
 
 from __future__ import annotations
 
@@ -14,19 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CACHE = Path.home() / ".cache/stronghold-llm"
+from tests.contract import servers
+
 USER, SECRET = "test-root", "not-a-secret-outside-this-test"
-
-
-def binary() -> Path | None:
-    """STRONGHOLD_MINIO, or the build that `bundle.yml` keeps."""
-    given = [Path(os.environ["STRONGHOLD_MINIO"])] if "STRONGHOLD_MINIO" in os.environ else []
-    kept = [path for pattern in ("*minio*", "*/minio", "*/bin/minio") for path in sorted(CACHE.glob(pattern))]
-    return next((path for path in [*given, *kept] if path.is_file() and os.access(path, os.X_OK)), None)
 
 
 @dataclass
 class Server:
+    program: Path
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = field(default=None)
@@ -44,13 +39,11 @@ class Server:
         return self.folder / "log"
 
     def start(self) -> None:
-        found = binary()
-        assert found
         certs = self.folder / "certs"
         options = f"--certs-dir {certs} --address {self.endpoint} --console-address 127.0.0.1:0"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [found, "server", "--quiet", *options.split(), self.folder / "data"],
+                [self.program, "server", "--quiet", *options.split(), self.folder / "data"],
                 env={
                     **os.environ,
                     "MINIO_ROOT_USER": USER,
@@ -93,7 +86,7 @@ def server(folder: Path) -> Iterator[Server]:
     (folder / "certs").mkdir(parents=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        made = Server(folder, free.getsockname()[1])
+        made = Server(servers.program("minio", folder), folder, free.getsockname()[1])
     certificate(folder / "certs/public.crt", folder / "certs/private.key")
     made.start()
     try:

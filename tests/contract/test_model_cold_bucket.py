@@ -13,9 +13,6 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("minio", reason="the minio SDK is not installed: see pyproject.toml")
-
 from ansible_collections.stronghold.llm.plugins.module_utils.models import (
     archive,
     fetch,
@@ -24,11 +21,7 @@ from ansible_collections.stronghold.llm.plugins.module_utils.models import (
     weights,
 )
 
-from tests.unit import minio_server
-
-pytestmark = pytest.mark.skipif(
-    minio_server.binary() is None, reason="no MinIO: bundle.yml builds one, or set STRONGHOLD_MINIO"
-)
+from tests.contract import minio_server
 
 MIB = 2**20
 SMALL = b'{"model_type": "llama"}'
@@ -168,7 +161,7 @@ def unfinished(cold: Counting) -> int:
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from tests.unit import test_model_cold_bucket as test
+from tests.contract import test_model_cold_bucket as test
 bucket = test.objects.Bucket(sys.argv[2], sys.argv[3], test.minio_server.USER, test.minio_server.SECRET,
                              ca_path=sys.argv[4], region="us-east-1")
 cold = test.objects.Cold(bucket)
