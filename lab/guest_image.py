@@ -14,16 +14,8 @@ import subprocess
 from pathlib import Path
 
 from lab.machines import CACHE, SUITE, make_key
+from lab.requirements import GUESTS, missing_packages
 
-# Package -> a file that it brings, as in lab/requirements.py: what guests need beyond what the lab does.
-TOOLS = {
-    "age": "/usr/bin/age",
-    "e2fsprogs": "/sbin/mkfs.ext4",
-    "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
-    "qemu-utils": "/usr/bin/qemu-img",
-    "swtpm": "/usr/bin/swtpm",
-    "tang": "/usr/libexec/tangd",
-}
 # Guests have no network: what the roles install has to be there.
 PACKAGES = (
     "age,ca-certificates,clevis,clevis-luks,clevis-systemd,clevis-tpm2,cryptsetup,curl,dbus,dosfstools,fio,"
@@ -47,8 +39,7 @@ ROOT_SIZE = "3G"
 
 
 def need_tools() -> None:
-    missing = [package for package, file in TOOLS.items() if not Path(file).exists()]
-    if missing:
+    if missing := missing_packages(GUESTS):
         raise SystemExit(f"Guests need packages that are missing: apt-get install {' '.join(missing)}")
 
 

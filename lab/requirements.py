@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the machine under the lab must have; run with any Python 3, before the virtual environment exists.
 
-    python3 lab/requirements.py [--install]
+    python3 lab/requirements.py [--install] [--guests]
 
 Everything that is missing is said at once, nothing is changed before that. Packages can be had from the
-machine's own package source, so with ``--install`` they are installed and only named.
+machine's own package source, so with ``--install`` they are installed and only named. With
+``--guests`` it is also about what the QEMU guests of the tests need.
 """
 
 from __future__ import annotations
@@ -34,14 +35,22 @@ PACKAGES = {
     "rsync": "/usr/bin/rsync",
     "systemd-container": "/usr/bin/systemd-nspawn",
 }
+# What QEMU guests need beyond that (lab/guests.py); the tests boot one, the demo none.
+GUESTS = {
+    "age": "/usr/bin/age",
+    "e2fsprogs": "/usr/sbin/mkfs.ext4 /sbin/mkfs.ext4",
+    "qemu-system-x86": "/usr/bin/qemu-system-x86_64",
+    "qemu-utils": "/usr/bin/qemu-img",
+    "swtpm": "/usr/bin/swtpm",
+}
 MEMORY_GIB = 4  # six hosts of 60 MiB each, and the model's 1 GiB with its cache
 PATH_LENGTH = 70  # a Unix socket's path ends at 107 characters; ssh and gpg keep theirs below the clone
 DISK_GIB = 6  # virtual environment 1.2, base image 0.4, bundle 0.6, hosts' overlays 2
 
 
-def missing_packages() -> list[str]:
+def missing_packages(packages: dict[str, str] = PACKAGES) -> list[str]:
     return [
-        name for name, files in PACKAGES.items() if not any(Path(file).exists() for file in files.split())
+        name for name, files in packages.items() if not any(Path(file).exists() for file in files.split())
     ]
 
 
@@ -86,7 +95,7 @@ def problems(repository: Path = REPOSITORY) -> Iterator[str]:
 
 def main() -> int:
     found = list(problems())
-    packages = missing_packages()
+    packages = missing_packages(PACKAGES | GUESTS if "--guests" in sys.argv else PACKAGES)
     if packages and "--install" not in sys.argv:
         found.append(f"packages are missing: apt-get install {' '.join(packages)}")
     if found:

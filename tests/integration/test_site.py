@@ -23,8 +23,12 @@ REQUIRED_CLAIMS = {
     "mirror.bundle_verified",
     "model.answers_through_gateway",
     "model.weights_verified",
+    "objects.lock_holds",
+    "objects.sse",
+    "objects.tls_only",
     "packages.only_from_mirror",
     "runtime.no_network",
+    "storage.weights_archived",
     "zones.matrix_holds",
 }
 
