@@ -48,6 +48,12 @@ def add_a_source_of_packages(on: On) -> None:
     )
 
 
+def let_older_clients_through_to_the_object_store(on: On) -> None:
+    gate = "/etc/stronghold/minio/gate.conf"
+    on("data").check_output(f"sed -i 's/default unix:.*/default 127.0.0.1:9000;/' {gate}")
+    on("data").check_output("systemctl restart stronghold-objects-gate.service")
+
+
 def speak_tls_12_and_switch_the_waf_off(on: On) -> None:
     on("edge").check_output(
         f"sed -i 's/ssl_protocols TLSv1.3/ssl_protocols TLSv1.2 TLSv1.3/' {LIVE}/nginx.conf"
@@ -62,6 +68,7 @@ BROKEN: dict[Callable[[On], None], set[tuple[str, str]]] = {
     change_a_byte_on_the_mirror: {("mirror.bundle_verified", "mgmt1")},
     let_passwords_in: {("host.ssh_keys_only", "data1")},
     add_a_source_of_packages: {("packages.only_from_mirror", "offsite1")},
+    let_older_clients_through_to_the_object_store: {("objects.tls_only", "data1")},
     speak_tls_12_and_switch_the_waf_off: {
         ("edge.tls13_only", "edge1"),
         # Without a verdict nobody is let in: the gateway fails closed.
