@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.stronghold.llm.plugins.module_utils.models import fetch, sources, weights
 
-from tests.unit import minio_server
+from tests.contract import minio_server
 
 DATA = bytes(range(256)) * 40
 FILE = weights.File("part/a b.gguf", sha256(DATA).hexdigest(), len(DATA))
