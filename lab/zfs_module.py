@@ -92,21 +92,40 @@ def _modules(root: Path, release: str, where: Path) -> None:
     shutil.rmtree(tree)
 
 
-def install(guest: guests.Guest, packages: Path) -> None:
-    """ZFS's packages in a guest, as its site's mirror would bring them."""
-    guest.run("mkdir -p /run/zfs-packages && chmod 777 /run/zfs-packages")
-    copy = [
-        "scp",
-        "-q",
-        "-F",
-        str(guests.SSH_CONFIG),
-        *map(str, packages.glob("*.deb")),
-        f"{guest.name}:/run/zfs-packages",
-    ]
-    subprocess.run(copy, check=True)
-    # A guest boots the initrd beside its image: another takes minutes to make, and nobody would read it.
-    guest.run("sed -i s/^update_initramfs=.*/update_initramfs=no/ /etc/initramfs-tools/update-initramfs.conf")
-    guest.run("dpkg -i /run/zfs-packages/*.deb && rm -r /run/zfs-packages")
+def image(packages: Path) -> Path:
+    """The guests' image with ZFS in it, cached beside the plain one."""
+    plain = guest_image.built()
+    found = plain.with_name(f"{plain.name}-{packages.name}")
+    if found.exists():
+        return found
+    making = found.with_name(f"{found.name}.{os.getpid()}")
+    root = making / "root"
+    root.mkdir(parents=True)
+    making.chmod(0o700)  # the key that opens the guests is in it
+    subprocess.run(["cp", "--sparse=always", *plain.iterdir(), making], check=True)
+    subprocess.run(["mount", "-o", "loop", making / "root.img", root], check=True)
+    try:
+        shutil.copytree(packages, root / "srv/zfs")
+        # A guest boots the initrd beside its image: nobody would read another.
+        quiet = (
+            "sed -i s/^update_initramfs=.*/update_initramfs=no/ /etc/initramfs-tools/update-initramfs.conf"
+        )
+        script = f"{quiet}; dpkg --install /srv/zfs/*.deb; rm -r /srv/zfs"
+        subprocess.run(["chroot", root, "sh", "-ec", script], check=True, capture_output=True)
+    finally:
+        subprocess.run(["umount", root], check=True)
+    root.rmdir()
+    making.rename(found)
+    return found
+
+
+def lay(guest: guests.Guest, packages: Path) -> None:
+    """The root disk of a guest that has none yet, with ZFS in it; `guests.up` leaves it as it is."""
+    disk = guest.folder / "root.qcow2"
+    if not disk.exists():
+        guest.folder.mkdir(parents=True, exist_ok=True)
+        backed = ["-f", "qcow2", "-F", "raw", "-b", image(packages) / "root.img"]
+        subprocess.run(["qemu-img", "create", "-q", *backed, disk], check=True)
 
 
 if __name__ == "__main__":

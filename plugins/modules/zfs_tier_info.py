@@ -22,6 +22,10 @@ options:
     type: str
     choices: [keyfile, tpm2, tang]
     default: keyfile
+  pin:
+    description: What clevis was told, as for M(stronghold.llm.zfs_tier).
+    type: dict
+    default: {}
   recovery_recipient:
     description: The public age key that the keys have to be escrowed to.
     type: str
@@ -80,6 +84,7 @@ def main() -> None:
             "host": {"type": "str", "required": True},
             "tiers": {"type": "list", "elements": "dict", "required": True},
             "unlock": {"type": "str", "choices": ["keyfile", "tpm2", "tang"], "default": "keyfile"},
+            "pin": {"type": "dict", "default": {}},
             "recovery_recipient": {"type": "str", "required": True},
         },
         supports_check_mode=True,
@@ -89,7 +94,7 @@ def main() -> None:
         return module.run_command(list(command), data=data or None)
 
     given = module.params
-    ring = keys.Keyring(given["unlock"], {}, given["recovery_recipient"], 0, run)
+    ring = keys.Keyring(given["unlock"], given["pin"], given["recovery_recipient"], 0, run)
     try:
         wanted = tiers.declared(given["host"], given["tiers"])
         module.exit_json(pools=host.Host(given["host"], run, ring).report(wanted))

@@ -79,6 +79,23 @@ def test_killed_half_way_the_next_run_ends_with_the_same_key(tmp_path: Path, los
     assert keys.whole("hot")
 
 
+@pytest.mark.parametrize(("before", "after"), [("keyfile", "tang"), ("tang", "tpm2"), ("tpm2", "keyfile")])
+def test_a_key_that_is_to_be_kept_in_another_way_stays_the_same(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    key = ring(tmp_path, Tools(), unlock=before).ensure("hot")
+    made = json.loads(ring(tmp_path, Tools()).record("hot").read_text())["made"]
+    keys = ring(tmp_path, Tools(), unlock=after, pin={"url": "http://tang1"})
+    assert keys.has("hot")
+    assert not keys.whole("hot")
+    assert keys.ensure("hot") == key
+    assert keys.whole("hot")
+    assert json.loads(keys.record("hot").read_text())["made"] == made
+    assert (
+        len(list(keys.kept("hot").parent.iterdir())) == 1
+    )  # the plain key does not stay beside the sealed one
+
+
 def test_another_recipient_gets_an_escrow_of_its_own(tmp_path: Path) -> None:
     ring(tmp_path, Tools()).ensure("hot")
     tools = Tools()

@@ -123,7 +123,7 @@ class Host:
                 "anew: declare what is there, or move its data away and destroy it by hand "
                 f"(zpool destroy {tier.name})"
             )
-        if seen.has(tier) and not self.keyring.kept(tier.name).exists():
+        if seen.has(tier) and not self.keyring.has(tier.name):
             raise DiffersError(
                 f"the pool {tier.name} is there and its key {self.keyring.kept(tier.name)} is not: bring it "
                 f"back from the escrow ({self.keyring.escrowed(tier.name)}, or a copy of it), as a new key "

@@ -40,7 +40,14 @@ class Keyring:
 
     def kept(self, name: str) -> Path:
         """The key itself for `keyfile`, or what clevis made of it."""
-        return self.root / KEYS / f"{name}.{'key' if self.unlock == 'keyfile' else 'jwe'}"
+        return self._forms(name)[0 if self.unlock == "keyfile" else 1]
+
+    def has(self, name: str) -> bool:
+        """Whether the key is there, kept in whatever way."""
+        return any(path.exists() for path in self._forms(name))
+
+    def _forms(self, name: str) -> tuple[Path, Path]:
+        return self.root / KEYS / f"{name}.key", self.root / KEYS / f"{name}.jwe"
 
     def escrowed(self, name: str) -> Path:
         return self.root / ESCROW / f"zfs-{name}.age"
@@ -49,46 +56,62 @@ class Keyring:
         return self.root / RECORDS / f"zfs-{name}.json"
 
     def whole(self, name: str) -> bool:
-        """Kept, escrowed to the present recipient, and recorded."""
-        if not (self.kept(name).exists() and self.escrowed(name).exists() and self.record(name).exists()):
+        """Kept in this way and no other, escrowed to the present recipient, and recorded."""
+        there = [path for path in self._forms(name) if path.exists()]
+        if there != [self.kept(name)] or not self.escrowed(name).exists():
             return False
         try:
-            return bool(json.loads(self.record(name).read_text())["escrowed_to"] == self.recipient)
-        except (ValueError, KeyError):
+            record = json.loads(self.record(name).read_text())
+            return bool(record["kept_by"] == self._way() and record["escrowed_to"] == self.recipient)
+        except (OSError, ValueError, KeyError):
             return False
+
+    def _way(self) -> dict[str, Any]:
+        return {"unlock": self.unlock, **self.pin}
 
     def ensure(self, name: str) -> str:
         """The key, made if there is none. Killed anywhere, the next call ends what this one began."""
-        if self.kept(name).exists():
-            key = self._open(name)
-        else:
-            key = secrets.token_hex(32)
-            _write(self.kept(name), key if self.unlock == "keyfile" else self._seal(key), 0o600)
+        key = self._open(name) if self.has(name) else secrets.token_hex(32)
         if not self.whole(name):
+            _write(self.kept(name), key if self.unlock == "keyfile" else self._seal(key), 0o600)
+            for path in self._forms(name):
+                if path != self.kept(name):
+                    path.unlink(missing_ok=True)
             sealed = must(self.run, "age", "--encrypt", "--armor", "--recipient", self.recipient, data=key)
             _write(self.escrowed(name), sealed, 0o600)
             _write(self.record(name), json.dumps(self._described(name, key)) + "\n", 0o644)
         return key
 
     def _open(self, name: str) -> str:
-        text = self.kept(name).read_text()
-        return text if self.unlock == "keyfile" else must(self.run, "clevis", "decrypt", data=text)
+        plain, sealed = self._forms(name)
+        return (
+            plain.read_text()
+            if plain.exists()
+            else must(self.run, "clevis", "decrypt", data=sealed.read_text())
+        )
 
     def _seal(self, key: str) -> str:
         return must(self.run, "clevis", "encrypt", self.unlock, json.dumps(dict(self.pin)), data=key)
 
     def _described(self, name: str, key: str) -> dict[str, Any]:
-        made = datetime.fromtimestamp(self.kept(name).stat().st_mtime, UTC)
         return {
             "id": f"zfs-{name}",
             "kind": "zfs wrapping key",
             "where": f"/{KEYS}/{self.kept(name).name} ({self.unlock})",
             "algorithm": CIPHER,
-            "made": made.isoformat(timespec="seconds"),
+            "made": self._made(name) or datetime.now(UTC).isoformat(timespec="seconds"),
             "max_age_days": self.max_age_days,
             "fingerprint": sha256(key.encode()).hexdigest()[:16],  # of 256 random bits: nothing to guess from
+            "kept_by": self._way(),
             "escrowed_to": self.recipient,
         }
+
+    def _made(self, name: str) -> str:
+        """As first recorded: a key that is kept in another way is as old as before."""
+        try:
+            return str(json.loads(self.record(name).read_text())["made"])
+        except (OSError, ValueError, KeyError):
+            return ""
 
 
 def _write(path: Path, text: str, mode: int) -> None:
