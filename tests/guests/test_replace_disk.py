@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from lab import guests, qmp
-from tests.guests.test_disks import HOT, Store
+from tests.guests.store import BY_ID, HOT, Store, fresh_guest
 
-BY_ID = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_"
 DECLARED = {**HOT, "disks": {"ids": [f"{BY_ID}LABNVME0{number}" for number in range(4)]}}
 POKE = "dd if=/dev/urandom of=/srv/stronghold/hot/poke bs=64k count=16 conv=fsync status=none"
 
@@ -51,16 +50,13 @@ class Array(Store):
 
 @pytest.fixture(scope="module")
 def array(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Array]:
-    guest = guests.guest("store1")
-    guests.down([guest])
-    guests.up([guest])
-    made = Array(guest, tmp_path_factory.mktemp("array"))
-    code, output = made.play(**made.declared)
-    assert code == 0, output
-    weights = "dd if=/dev/urandom of=/srv/stronghold/hot/weights bs=1M count=48 conv=fsync status=none"
-    guest.run(f"{weights}; mdadm --wait /dev/md/hot", check=False)
-    yield made
-    guests.down([guest])
+    with fresh_guest() as guest:
+        made = Array(guest, tmp_path_factory.mktemp("array"))
+        code, output = made.play(**made.declared)
+        assert code == 0, output
+        weights = "dd if=/dev/urandom of=/srv/stronghold/hot/weights bs=1M count=48 conv=fsync status=none"
+        guest.run(f"{weights}; mdadm --wait /dev/md/hot", check=False)
+        yield made
 
 
 def test_a_new_disk_that_holds_something_is_refused_before_the_old_one_leaves(array: Array) -> None:
