@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class Store:
 
     guest: guests.Guest
     folder: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, *arguments: str, book: str = "", **declared: Any) -> subprocess.Popen[str]:
         settings = {"stronghold_storage_tiers": [HOT], **declared}
@@ -52,7 +53,7 @@ class Store:
         return subprocess.Popen(
             command,
             cwd=REPOSITORY,
-            env=plain | told,
+            env=plain | told | self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

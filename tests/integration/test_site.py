@@ -20,6 +20,8 @@ REQUIRED_CLAIMS = {
     "edge.tls13_only",
     "edge.unknown_paths_refused",
     "edge.waf_blocks_attacks",
+    "logs.archived_are_readable",
+    "logs.reach_the_archive",
     "mirror.bundle_verified",
     "model.answers_through_gateway",
     "model.weights_verified",
