@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The play of the tiers dies after each task that changed something, and ends where an undisturbed one ends."""
+"""The play of the tiers dies after each task that changed something, and ends where any other one ends."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def end(store: Store) -> dict[str, object]:
     return {
         "blocks": re.sub(r"md12\d", "md", json.dumps(lsblk)),
         "arrays": sorted(re.findall(r"ARRAY \S+|name=\S+", run("cat /etc/mdadm/mdadm.conf").stdout)),
-        "slots": re.findall(r"^\s+\d+: luks2|^\s+\d+: \S+", run("cryptsetup luksDump /dev/md/hot").stdout, re.M),
+        "slots": re.findall(r"^\s+\d+: \S+", run("cryptsetup luksDump /dev/md/hot").stdout, re.M),
         "units": run("ls /etc/systemd/system /etc/udev/rules.d /usr/local/lib/stronghold").stdout,
-        "mounts": run("findmnt --noheadings --list --output TARGET,FSTYPE,OPTIONS /srv/stronghold/hot").stdout,
+        "mounts": run("grep /srv/stronghold /etc/fstab /proc/mounts").stdout,
         "enabled": run("systemctl list-unit-files --no-legend 'stronghold*' '*mdmonitor*' '*.mount'").stdout,
         "failed": run("systemctl --failed --no-legend").stdout,
     }

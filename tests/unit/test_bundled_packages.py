@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a role installs crosses the air gap: a package that no bundle holds fails on the first rack that needs it."""
+"""What a role installs crosses the air gap: what no bundle holds fails on the first rack that needs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 REPO = Path(__file__).parents[2]
 HELD = set(yaml.safe_load((REPO / "inventories/common/debian.yml").read_text())["stronghold_debian_packages"])
-# ZFS is in Debian's `contrib`, and is compiled against the kernel of the host: a site with such a tier adds it.
+# ZFS is in Debian's `contrib`, and is compiled for the host's kernel: a site with such a tier adds it.
 ADDED_BY_SITES = {"zfsutils-linux", "zfs-zed", "zfs-dkms", "linux-headers-amd64"}
 
 

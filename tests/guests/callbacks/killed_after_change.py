@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A controller that dies as soon as anything was changed: run again and again, it dies after each such task."""
+"""A controller that dies once anything was changed: run again and again, it dies after each such task."""
 
 from __future__ import annotations
 
