@@ -92,9 +92,10 @@ def dead(lab: lab_site.Site, *nodes: str) -> Iterator[None]:
 
 
 def on_disk(node: str, seed: str) -> set[str]:
-    """The objects of which a node holds a part, by the raw files of its drive."""
-    listed = on(node).run(f"cd {BUCKET}/{seed} && ls").stdout.split()
-    return {f"{seed}/{name}" for name in listed}
+    """The objects of which a node holds a part, by the raw files of its drive: a folder alone may be what was
+    left of the write that it died in."""
+    listed = on(node).run(f"cd {BUCKET}/{seed} && ls */xl.meta").stdout.split()
+    return {f"{seed}/{path.partition('/')[0]}" for path in listed}
 
 
 @pytest.fixture(scope="module")

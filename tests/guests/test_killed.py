@@ -31,7 +31,7 @@ def end(store: Store) -> dict[str, object]:
         "arrays": sorted(re.findall(r"ARRAY \S+|name=\S+", run("cat /etc/mdadm/mdadm.conf").stdout)),
         "slots": re.findall(r"^\s+\d+: \S+", run("cryptsetup luksDump /dev/md/hot").stdout, re.M),
         "units": run("ls /etc/systemd/system /etc/udev/rules.d /usr/local/lib/stronghold").stdout,
-        "mounts": run("grep /srv/stronghold /etc/fstab /proc/mounts").stdout,
+        "mounts": run("grep /srv/stronghold /etc/fstab; findmnt -rno TARGET,FSTYPE,OPTIONS -t xfs").stdout,
         "enabled": run("systemctl list-unit-files --no-legend 'stronghold*' '*mdmonitor*' '*.mount'").stdout,
         "failed": run("systemctl --failed --no-legend").stdout,
     }
