@@ -14,6 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from lab.network import inside
@@ -125,13 +126,28 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text.rstrip("\n") + "\n")
 
 
+def _cgroup(site: Site, host: Host) -> Path:
+    """A cgroup of the host's own, below ours, made here and remembered for `stop`.
+
+    Without it nspawn leaves all hosts in one, where units of one name on two hosts share theirs: what one
+    of them is denied is denied to both.
+    """
+    mounts = (line.split() for line in Path("/proc/mounts").read_text().splitlines())
+    root = next(Path(mount[1]) for mount in mounts if mount[2] == "cgroup2")
+    own = Path("/proc/self/cgroup").read_text().rpartition("0::/")[2].strip()
+    cgroup = root / own / f"{site.namespace}-{host.name}"
+    cgroup.mkdir(exist_ok=True)
+    (host.folder / "cgroup").write_text(str(cgroup))
+    return cgroup
+
+
 def _boot(site: Site, host: Host) -> None:
-    command = inside(site, [
+    command = ["sh", "-ec", 'echo $$ >"$0/cgroup.procs"; exec "$@"', str(_cgroup(site, host)), *inside(site, [
         "systemd-nspawn", "--quiet", f"--directory={host.root}", f"--machine={site.namespace}-{host.name}",
         f"--hostname={host.name}", f"--network-bridge={host.zone.bridge}", "--boot", "--register=no",
         "--keep-unit", "--console=read-only", "--resolv-conf=off", "--timezone=off",
         "--system-call-filter=@keyring", "--system-call-filter=bpf", "--link-journal=no",
-    ])  # fmt: skip
+    ])]  # fmt: skip
     with (host.folder / "console.log").open("wb") as log:
         subprocess.Popen(
             command,
@@ -176,6 +192,11 @@ def stop() -> None:
         send(signal.SIGKILL, *children(nspawn), nspawn)
     for mount in _mounts():
         subprocess.run(["umount", "--lazy", str(mount)], check=False)
+    for kept in STATE.glob("hosts/*/cgroup"):
+        cgroup = Path(kept.read_text())
+        for folder in (*sorted(cgroup.rglob("*/"), reverse=True), cgroup):
+            with suppress(OSError):  # gone already, or something in it ends late
+                folder.rmdir()
 
 
 def _mounts() -> Iterable[Path]:
