@@ -19,8 +19,8 @@ from lab.requirements import GUESTS, missing_packages
 # Guests have no network: what the roles install has to be there.
 PACKAGES = (
     "age,ca-certificates,clevis,clevis-luks,clevis-systemd,clevis-tpm2,cryptsetup,curl,dbus,dosfstools,e2fsprogs,"
-    "fio,initramfs-tools,iproute2,kmod,linux-image-cloud-amd64,lvm2,mdadm,nftables,nvme-cli,openssh-server,openssl,"
-    "python3,python3-apt,rsync,sudo,systemd,systemd-cryptsetup,systemd-sysv,tpm2-tools,udev,xfsprogs,zstd"
+    "fdisk,fio,initramfs-tools,iproute2,kmod,linux-image-cloud-amd64,lvm2,mdadm,nftables,nvme-cli,openssh-server,"
+    "openssl,python3,python3-apt,rsync,sudo,systemd,systemd-cryptsetup,systemd-sysv,tpm2-tools,udev,xfsprogs,zstd"
 )
 CUSTOMISE = (
     "useradd --create-home --shell /bin/bash ops",

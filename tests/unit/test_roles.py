@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 ROLES = sorted(path for path in Path(__file__).parents[2].joinpath("roles").iterdir() if path.is_dir())
+PLAYBOOKS = Path(__file__).parents[2] / "playbooks"
 GROUPS = ("groups[", "groups.", "group_names")
 
 
@@ -28,6 +29,11 @@ class TestRole:
         declared = {name: option.get("default") for name, option in options(role).items()}
         required = {name for name, option in options(role).items() if option.get("required")}
         assert defaults == {name: value for name, value in declared.items() if name not in required}
+
+    def test_the_site_says_what_it_cannot_do_without(self, role: Path) -> None:
+        """A required argument that no site gives fails where the role is first used: maybe on a rack only."""
+        given = {*load(PLAYBOOKS / "vars/site.yml"), *load(PLAYBOOKS / "bundle.yml")[0]["vars"]}
+        assert {name for name, option in options(role).items() if option.get("required")} - given == set()
 
     def test_every_option_has_a_meaning(self, role: Path) -> None:
         assert [name for name, option in options(role).items() if not option.get("description")] == []
