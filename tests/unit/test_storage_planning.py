@@ -273,6 +273,15 @@ class TestLoss:
         on = replace(on, arrays=(), disks=(*(replace(each, in_use=()) for each in old), *on.disks[2:]))
         assert "2 of 4 disks lost" in refusal(on, tier())
 
+    def test_a_replaced_disk_that_is_back_does_not_say_how_large_the_array_is(self) -> None:
+        """The array has grown to five since; first in line is the disk that only knew of four."""
+        on = whole(tier(5, 5), 5)
+        before = on.disks[0].superblock
+        assert before
+        old = replace(on.disks[0], superblock=replace(before, events=3, raid_disks=4), in_use=())
+        on = replace(on, arrays=(), disks=(old, *(replace(each, in_use=()) for each in on.disks[2:])))
+        assert "2 of 5 disks lost (S01)" in refusal(on, tier(5, 5))
+
     def test_an_array_whose_disks_have_all_gone_is_not_made_anew_of_others(self) -> None:
         on = whole(tier())
         said = refusal(replace(on, arrays=(), disks=on.disks[4:]), tier())

@@ -137,9 +137,10 @@ def _stopped(host: Host, tier: Tier, present: Sequence[Disk], choose: Chooser) -
     # mdadm takes one that is a single event behind: the last write of a superblock that did not come through.
     fresh = [disk for disk in present if not disk.superblock or disk.superblock.events >= newest - 1]
     roles = {disk.superblock.role for disk in fresh if disk.superblock} - {None}
-    some = next(iter(blocks.values()), None)
-    if some and some.raid_disks - len(roles) > geometry.most(some.level, some.raid_disks):
-        finding = beyond_repair(host, tier, some.raid_disks, some.raid_disks - len(roles), some.level)
+    # A disk that was replaced and put back knows the array of its day, which may have grown since.
+    last = max(blocks.values(), key=lambda block: block.events, default=None)
+    if last and last.raid_disks - len(roles) > geometry.most(last.level, last.raid_disks):
+        finding = beyond_repair(host, tier, last.raid_disks, last.raid_disks - len(roles), last.level)
         return TierPlan(tier, (), tuple(present), (finding,))
     named = (disk.by_id or disk.path for disk in fresh)
     command = ("mdadm", "--assemble", tier.device, f"--uuid={tier.uuid}", "--run", *named)
