@@ -50,9 +50,9 @@ class Running:
 
 
 def declared(name: str) -> dict[str, object]:
-    """A program as the lab's version lock has it."""
-    stack = yaml.safe_load((REPOSITORY / "inventories/lab/group_vars/all/stack.yml").read_text())
-    return next(each for each in stack["stronghold_stack"]["binaries"] if each["name"] == name)
+    """A program as every site's version lock has it."""
+    stack = yaml.safe_load((REPOSITORY / "inventories/common/objects_stack.yml").read_text())
+    return next(each for each in stack["stronghold_objects_binaries"] if each["name"] == name)
 
 
 def program(name: str, folder: Path) -> Path:
