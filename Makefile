@@ -26,7 +26,7 @@ test-all: venv ## the slow scenarios too
 lint: venv ## ansible-lint, yamllint, ruff, mypy
 	@tests/lint
 
-bench: venv ## a benchmark: BENCH=converge, gateway or planner
+bench: venv ## a benchmark: BENCH=converge, gateway, planner or storage
 	@PYTHONPATH=collections python -m tests.bench.$(BENCH)
 
 molecule: venv ## one scenario: SCENARIO=default

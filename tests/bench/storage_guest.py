@@ -46,6 +46,7 @@ def make(disks: list[str], slice_mib: int, zfs: bool) -> list[str]:
         for part, disk in zip(parts, disks, strict=True):
             table = f"0 {sectors} linear {disk} {number * sectors}"
             run("dmsetup", "create", part.rpartition("/")[2], f"--table={table}")
+        run("udevadm", "settle")  # it looks at each new device, and nobody else can have it then
         if name == "disk" or (name.startswith("zfs") and not zfs):
             continue
         if not name.startswith("zfs"):
