@@ -45,7 +45,7 @@ GUESTS = {
 }
 MEMORY_GIB = 4  # six hosts of 60 MiB each, and the model's 1 GiB with its cache
 PATH_LENGTH = 70  # a Unix socket's path ends at 107 characters; ssh and gpg keep theirs below the clone
-DISK_GIB = 6  # virtual environment 1.2, base image 0.4, bundle 0.6, hosts' overlays 2
+DISK_GIB = 10  # virtual environment 1.2, images 1, bundle 1, hosts' overlays 2, a guest's disks 3
 
 
 def missing_packages(packages: dict[str, str] = PACKAGES) -> list[str]:

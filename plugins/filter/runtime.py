@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How engines are started."""
+"""How engines are started, and why one was not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.stronghold.llm.plugins.module_utils.runtime import arguments
+from ansible_collections.stronghold.llm.plugins.module_utils.runtime import arguments, journal
 
 
 def vllm_start(
@@ -22,6 +22,11 @@ def vllm_start(
     return {name: list(value) for name, value in asdict(start).items()}
 
 
+def start_failure(lines: Sequence[str], plan: Mapping[str, Any] | None, model: str, host: str) -> str:
+    """The engine's own message, and the plan's numbers beside it."""
+    return journal.failure(lines, plan, model, host)
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"vllm_start": vllm_start}
+        return {"start_failure": start_failure, "vllm_start": vllm_start}
