@@ -72,6 +72,7 @@ def look(module: AnsibleModule, name: str) -> tuple[current.Unit, bool]:
         stale_definition=shown["NeedDaemonReload"] == "yes",
         # The state changes at a reload as well, through "reloading"; the invocation tells boots apart.
         moment=f"{shown['InvocationID']} {shown['StateChangeTimestampMonotonic']}",
+        starting=shown["ActiveState"] == "activating",
     )
     return unit, shown["LoadState"] != "not-found"
 

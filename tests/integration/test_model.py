@@ -22,7 +22,7 @@ Start = Callable[..., subprocess.Popen]
 
 
 def events(process: subprocess.Popen) -> list[dict]:
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     return [json.loads(line) for line in output.splitlines()]
 
 

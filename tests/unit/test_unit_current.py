@@ -25,6 +25,15 @@ READ = Record(NOW, "start")
         ({}, None, "reload", [["reload", "u"]]),
         ({"active": False}, None, "restart", [["start", "u"]]),
         ({"active": False}, READ, "reload", [["start", "u"]]),
+        # It is being tried again by itself with the present files; or with others, put back since.
+        ({"active": False, "starting": True}, READ, "restart", [["start", "u"]]),
+        (
+            {"active": False, "starting": True},
+            Record(Files("now", "sunday"), "start"),
+            "restart",
+            [["restart", "u"]],
+        ),
+        ({"active": False, "starting": True}, None, "restart", [["restart", "u"]]),
         ({"enabled": False}, READ, "reload", [["enable", "u"]]),
         (
             {"stale_definition": True},

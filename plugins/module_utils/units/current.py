@@ -55,6 +55,7 @@ class Unit:
     enabled: bool
     stale_definition: bool  # the unit file on disk is newer than what systemd has loaded
     moment: str
+    starting: bool = False
 
 
 def look(paths: Iterable[Path]) -> Files:
@@ -93,7 +94,9 @@ def commands(name: str, unit: Unit, record: Record | None, files: Files, refresh
     if not unit.enabled:
         needed.append(["enable", name])
     if not unit.active:
-        needed.append(["start", name])
+        # `start` would join an attempt that goes on, with files that were there before.
+        other = unit.starting and (record is None or record.files != files)
+        needed.append(["restart" if other else "start", name])
     elif not has_read(unit, record, files):
         # A stale definition takes effect at a start only.
         needed.append(["restart" if unit.stale_definition else refresh, name])
