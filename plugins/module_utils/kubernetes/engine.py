@@ -7,6 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.stronghold.llm.plugins.module_utils.kubernetes.model import ManifestError
+from ansible_collections.stronghold.llm.plugins.module_utils.runtime.arguments import (
+    KV_DTYPES,
+    planned,
+    written,
+)
 
 MODEL = "/models"
 TLS = "/etc/stronghold/tls"
@@ -14,17 +19,6 @@ PROGRAMS = "/usr/local/lib/stronghold"
 
 MASTER_PORT = 29501
 """Where the ranks of a group meet: the engine's own default."""
-
-# The plan's field -> the argument. What the plan leaves open is the engine's own default.
-_ARGUMENTS = {
-    "tensor_parallel": "--tensor-parallel-size",
-    "pipeline_parallel": "--pipeline-parallel-size",
-    "gpu_memory_utilization": "--gpu-memory-utilization",
-    "max_model_len": "--max-model-len",
-    "max_num_seqs": "--max-num-seqs",
-    "max_num_batched_tokens": "--max-num-batched-tokens",
-}
-_KV_CACHE = {"auto": "auto", "bf16": "bfloat16", "fp16": "float16", "fp8": "fp8"}
 
 
 def arguments(name: str, serving: Mapping[str, Any]) -> tuple[str, ...]:
@@ -38,20 +32,12 @@ def arguments(name: str, serving: Mapping[str, Any]) -> tuple[str, ...]:
             f"{name}: its engine is {serving['engine']}, and pods run vLLM only: set serve.backend to vllm "
             "in stronghold_models, or serve it on the host with the role model_runtime"
         )
-    if serving["kv_cache"] not in _KV_CACHE:
+    if serving["kv_cache"] not in KV_DTYPES:
         raise ManifestError(
             f"{name}: its KV cache is {serving['kv_cache']}, which vLLM does not have: set serve.kv_cache to "
-            f"one of {', '.join(_KV_CACHE)}"
+            f"one of {', '.join(KV_DTYPES)}"
         )
-    found = [
-        f"{argument}={serving[field]}"
-        for field, argument in _ARGUMENTS.items()
-        if serving.get(field) is not None
-    ]
-    found.append(f"--kv-cache-dtype={_KV_CACHE[serving['kv_cache']]}")
-    if serving.get("enforce_eager"):
-        found.append("--enforce-eager")
-    return tuple(found)
+    return tuple(text for each in planned(serving).items() for text in written(*each))
 
 
 def endpoint(model: str, port: int) -> tuple[str, ...]:

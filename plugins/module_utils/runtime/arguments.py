@@ -95,6 +95,20 @@ def vllm(
     return Start(tuple(arguments), tuple(replica["shares"][0]["gpus"]))
 
 
+def planned(serving: Mapping[str, Any]) -> dict[str, Any]:
+    """A replica's `serving` as vLLM's arguments, by name; `kv_cache` has to be one of KV_DTYPES."""
+    return {
+        "tensor-parallel-size": serving["tensor_parallel"],
+        "pipeline-parallel-size": serving["pipeline_parallel"],
+        "gpu-memory-utilization": serving["gpu_memory_utilization"],
+        "max-model-len": serving["max_model_len"],
+        "max-num-seqs": serving["max_num_seqs"],
+        "max-num-batched-tokens": serving["max_num_batched_tokens"],
+        "kv-cache-dtype": KV_DTYPES[serving["kv_cache"]],
+        "enforce-eager": True if serving["enforce_eager"] else None,
+    }
+
+
 def written(name: str, value: object) -> Iterator[str]:
     """An argument as the command line has it; None leaves it out.
 
@@ -165,16 +179,7 @@ def _planned(model: Mapping[str, Any], serving: Mapping[str, Any], host: str) ->
             f"{host}: {model['name']}: serve.kv_cache: {serving['kv_cache']} is not vLLM's: use one of "
             f"{', '.join(KV_DTYPES)}"
         )
-    return {
-        "max-model-len": serving["max_model_len"],
-        "max-num-seqs": serving["max_num_seqs"],
-        "max-num-batched-tokens": serving["max_num_batched_tokens"],
-        "tensor-parallel-size": serving["tensor_parallel"],
-        "pipeline-parallel-size": serving["pipeline_parallel"],
-        "gpu-memory-utilization": serving["gpu_memory_utilization"],
-        "kv-cache-dtype": KV_DTYPES[serving["kv_cache"]],
-        "enforce-eager": True if serving["enforce_eager"] else None,
-    }
+    return planned(serving)
 
 
 def _additional(model: Mapping[str, Any], host: str) -> dict[str, Any]:
